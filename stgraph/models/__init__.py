@@ -1,0 +1,66 @@
+"""Whole networks, and the dictionary that lists them by name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stgraph.errors import InputError
+from stgraph.models.options import LossOptions, SpecTraNetOptions, nearest_name
+
+if TYPE_CHECKING:
+    from stgraph.models.base import Forecaster
+    from stgraph.models.baselines.climatology import Climatology
+    from stgraph.models.baselines.persistence import Persistence
+    from stgraph.models.baselines.ridge import Ridge
+    from stgraph.models.spectranet import SpecTraNet
+
+__all__ = [
+    "MODELS",
+    "Climatology",
+    "Forecaster",
+    "LossOptions",
+    "Persistence",
+    "Ridge",
+    "SpecTraNet",
+    "SpecTraNetOptions",
+    "get_model",
+]
+
+#: Every forecaster by the name that configuration files use, as ``module:class``.
+MODELS: dict[str, str] = {
+    "climatology": "stgraph.models.baselines.climatology:Climatology",
+    "persistence": "stgraph.models.baselines.persistence:Persistence",
+    "ridge": "stgraph.models.baselines.ridge:Ridge",
+    "spectranet": "stgraph.models.spectranet:SpecTraNet",
+}
+
+_CLASSES = {path.split(":")[1]: path for path in MODELS.values()}
+_CLASSES["Forecaster"] = "stgraph.models.base:Forecaster"
+
+
+def get_model(name: str) -> type[Forecaster]:
+    """Return the class of the model called ``name``.
+
+    >>> get_model("persistence").__name__
+    'Persistence'
+
+    Raises:
+        InputError: If no model has that name.
+    """
+    if name not in MODELS:
+        raise InputError(f"unknown model {name!r}{nearest_name(name, MODELS)}")
+    found: type[Forecaster] = _load(MODELS[name])
+    return found
+
+
+def _load(path: str) -> Any:
+    module, attribute = path.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that reading the options does not load torch.
+    if name in _CLASSES:
+        return _load(_CLASSES[name])
+    raise AttributeError(f"module 'stgraph.models' has no attribute {name!r}")
