@@ -36,7 +36,9 @@ def as_numeric_array(value: Any, name: str) -> npt.NDArray[Any]:
         if value.layout != torch.strided:
             raise InputTypeError(f"{name} must be a dense tensor, got layout {value.layout}")
         value = value.detach().cpu()
-        array = (value if value.dtype.itemsize > 2 or not value.is_floating_point() else value.float()).numpy()
+        array: npt.NDArray[Any] = (
+            value if value.dtype.itemsize > 2 or not value.is_floating_point() else value.float()
+        ).numpy()
     else:
         try:
             array = np.asanyarray(value)

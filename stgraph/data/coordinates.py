@@ -83,7 +83,7 @@ def _axis(length: int) -> Tensor:
 
 def _read_points(coords: Any, num_nodes: int, grid: tuple[int, int] | None) -> _Array:
     """Coordinates as a float64 array [N, D]."""
-    if grid is not None and _is_pair_of_vectors(coords):
+    if grid is not None and _is_pair_of_vectors(coords, grid):
         return _from_axes(as_finite_array(coords[0], "coords[0]"), as_finite_array(coords[1], "coords[1]"), grid)
     points = as_finite_array(coords, "coords")
     if points.ndim == 1:
@@ -92,14 +92,15 @@ def _read_points(coords: Any, num_nodes: int, grid: tuple[int, int] | None) -> _
         points = points.reshape(num_nodes, points.shape[2])
     if points.ndim != 2 or points.shape[0] != num_nodes or points.shape[1] == 0:
         on_grid = "" if grid is None else f", ({grid[0]}, {grid[1]}, D) or a pair of vectors of {grid[0]} and {grid[1]}"
-        raise InputError(
-            f"coords must have the shape (N, D) = ({num_nodes}, D){on_grid}, got {np.shape(points)}"
-        )
+        raise InputError(f"coords must have the shape (N, D) = ({num_nodes}, D){on_grid}, got {np.shape(points)}")
     return points
 
 
-def _is_pair_of_vectors(coords: Any) -> bool:
-    return isinstance(coords, Sequence) and len(coords) == 2 and all(np.ndim(axis) == 1 for axis in coords)
+def _is_pair_of_vectors(coords: Any, grid: tuple[int, int]) -> bool:
+    if not (isinstance(coords, Sequence) and len(coords) == 2 and all(np.ndim(axis) == 1 for axis in coords)):
+        return False
+    # Two rows of numbers are also the plain coordinates of a grid of two cells.
+    return grid[0] * grid[1] != 2 or tuple(len(axis) for axis in coords) == grid
 
 
 def _from_axes(rows: _Array, columns: _Array, grid: tuple[int, int]) -> _Array:

@@ -17,7 +17,7 @@ from stgraph.data.times import as_time
 from stgraph.data.values import read_series
 from stgraph.errors import InputError
 
-__all__ = ["from_array", "to_array", "windows_to_array"]
+__all__ = ["from_array", "series_of", "to_array", "windows_to_array"]
 
 _FloatArray = npt.NDArray[np.float32]
 
@@ -171,7 +171,8 @@ def windows_to_array(
     """
     if windows.dim() < 3 or starts.shape != windows.shape[:1]:
         raise InputError(
-            f"windows must have the shape (B, N, P, ...) and starts (B), got {tuple(windows.shape)} and {tuple(starts.shape)}"
+            f"windows must have the shape (B, N, P, ...) and starts (B), got {tuple(windows.shape)} and "
+            f"{tuple(starts.shape)}"
         )
     if mask is not None and mask.shape != windows.shape:
         raise InputError(f"mask must have the shape {tuple(windows.shape)} of windows, got {tuple(mask.shape)}")

@@ -1,8 +1,9 @@
-"""Time indices: anything that says when a step was becomes int64 nanoseconds since 1970 or float64 without a calendar."""
+"""Time indices: whatever says when a step was becomes int64 nanoseconds since 1970, or float64 without a calendar."""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,10 @@ from torch import Tensor
 from stgraph.data.checks import first_position
 from stgraph.errors import InputError, InputTypeError
 
-__all__ = ["as_time", "to_datetime64"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_time", "parse_dates", "to_datetime64"]
 
 _SECOND = 1_000_000_000
 _STANDARD_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
@@ -42,13 +46,13 @@ def as_time(time: Any, num_steps: int, num_nodes: int | None = None) -> Tensor:
         >>> as_time([0.0, 0.5], 2)
         tensor([0.0000, 0.5000], dtype=torch.float64)
     """
-    array = _as_numbers(time)
+    array, is_date = _as_numbers(time)
     allowed = [(num_steps,)] if num_nodes is None else [(num_steps,), (num_nodes, num_steps)]
     if array.shape not in allowed:
         wanted = " or ".join(str(shape) for shape in allowed)
         raise InputError(f"time must have the shape {wanted}, one entry for each step, got {array.shape}")
     _check_increasing(array)
-    if array.dtype == np.int64 and not _is_date(time) and _is_without_calendar(array):
+    if array.dtype == np.int64 and not is_date and _is_without_calendar(array):
         array = array.astype(np.float64)
     return torch.from_numpy(np.array(array))
 
@@ -68,18 +72,14 @@ def to_datetime64(time: Tensor) -> npt.NDArray[np.datetime64]:
     return time.detach().cpu().numpy().view("datetime64[ns]")
 
 
-def _is_date(time: Any) -> bool:
-    return not isinstance(time, Tensor) and np.asarray(time).dtype.kind not in "iu"
-
-
 def _is_without_calendar(array: npt.NDArray[Any]) -> bool:
     if np.abs(array).max() >= 86400 * _SECOND:
         return False
     return array.shape[-1] == 1 or int(np.diff(array, axis=-1).min()) < _SECOND
 
 
-def _as_numbers(time: Any) -> npt.NDArray[Any]:
-    """int64 nanoseconds or float64, not yet checked for order."""
+def _as_numbers(time: Any) -> tuple[npt.NDArray[Any], bool]:
+    """int64 or float64, not yet checked for order, and whether they are dates."""
     if isinstance(time, Tensor):
         time = time.detach().cpu().numpy()
     if type(time).__name__ == "PeriodIndex":
@@ -96,12 +96,12 @@ def _as_numbers(time: Any) -> npt.NDArray[Any]:
     if missing.any():
         raise InputError(f"time must have no missing entry, but time[{_join(first_position(missing))}] is missing")
     if kind == "M":
-        return _nanoseconds(array)
+        return _nanoseconds(array), True
     if kind == "m":
-        return array / np.timedelta64(1, "s")
+        return array / np.timedelta64(1, "s"), False
     if kind in "iu" and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise InputError(f"time does not fit int64: {array.max()}")
-    return array.astype(np.int64 if kind in "iu" else np.float64)
+    return array.astype(np.int64 if kind in "iu" else np.float64), False
 
 
 def _nanoseconds(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -110,8 +110,8 @@ def _nanoseconds(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if wrapped.any():
         position = first_position(wrapped)
         raise InputError(
-            f"time[{_join(position)}] is {array[position]}, outside the years 1678 to 2261 that int64 nanoseconds hold; "
-            "pass floats (years, say) instead"
+            f"time[{_join(position)}] is {array[position]}, outside the years 1678 to 2261 that int64 nanoseconds "
+            "hold; pass floats (years, say) instead"
         )
     return nanoseconds.astype(np.int64)
 
@@ -121,24 +121,41 @@ def _from_objects(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     first = array.flat[0] if array.size else None
     if type(first).__module__.partition(".")[0] == "cftime":
         return _from_cftime(array)
-    import pandas as pd
-
+    if isinstance(first, (int, float, np.number)):
+        return np.asarray(array.tolist(), dtype=np.float64 if array.dtype.kind == "O" else None)
     if array.dtype.kind == "S":
         array = array.astype(str)
-    try:
-        dates = pd.to_datetime(array.ravel())
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InputTypeError(f"time cannot be read as dates, its first entry is {first!r}: {error}") from error
+    dates = parse_dates(array.ravel(), "time")
     if dates.tz is not None:
         dates = dates.tz_convert("UTC").tz_localize(None)
     return np.asarray(dates).reshape(array.shape)
+
+
+def parse_dates(values: npt.NDArray[Any], name: str) -> pd.DatetimeIndex:
+    """Read text or ``datetime`` objects, all in one format.
+
+    Raises:
+        InputTypeError: If they are no dates.
+    """
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        # pandas warns where it finds no common format and guesses for each entry, day and month anyhow.
+        warnings.simplefilter("error", UserWarning)
+        try:
+            return pd.DatetimeIndex(pd.to_datetime(values))
+        except (ValueError, TypeError, OverflowError, UserWarning) as error:
+            first = values[0] if len(values) else None
+            raise InputTypeError(f"{name} cannot be read as dates, its first entry is {first!r}: {error}") from error
 
 
 def _from_cftime(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     import cftime
 
     calendar = array.flat[0].calendar
-    days: npt.NDArray[np.float64] = np.asarray(cftime.date2num(array, "days since 1970-01-01", calendar), dtype=np.float64)
+    days: npt.NDArray[np.float64] = np.asarray(
+        cftime.date2num(array, "days since 1970-01-01", calendar), dtype=np.float64
+    )
     if calendar not in _STANDARD_CALENDARS:
         return days  # a 360-day year has no place in a real calendar
     return np.array([np.datetime64(date.isoformat()) for date in array.flat]).reshape(array.shape)

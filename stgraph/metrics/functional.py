@@ -21,7 +21,9 @@ __all__ = [
     "check_quantiles",
     "crps_weights",
     "frame_r2",
+    "interval_coverage",
     "interval_pairs",
+    "interval_width",
     "masked_crps",
     "masked_mae",
     "masked_mape",
@@ -144,14 +146,14 @@ def below_update(prediction: Tensor, target: Tensor, observed: Tensor) -> Tensor
 
 def inside_update(prediction: Tensor, target: Tensor, observed: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """Return how many targets lie in each central interval, ``[I, Q, C]``."""
-    low, high = (prediction[..., list(side)] for side in zip(*pairs, strict=True))
+    low, high = prediction[..., [i for i, _ in pairs]], prediction[..., [j for _, j in pairs]]
     y = target.unsqueeze(-1)
     return ((low <= y) & (y <= high) & observed.unsqueeze(-1)).sum((0, 1)).double().movedim(-1, 0)
 
 
 def width_update(prediction: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """Return the sum of the widths of each central interval, ``[I, Q, C]``."""
-    low, high = (prediction[..., list(side)] for side in zip(*pairs, strict=True))
+    low, high = prediction[..., [i for i, _ in pairs]], prediction[..., [j for _, j in pairs]]
     return (high - low).sum((0, 1)).movedim(-1, 0)
 
 
@@ -169,6 +171,8 @@ def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
 
 def interval_pairs(quantiles: Sequence[float]) -> list[tuple[int, int]]:
     """Return the index pairs of the levels ``q`` and ``1 - q`` that bound a central interval, the widest first.
+
+    There may be none.
 
     >>> interval_pairs([0.1, 0.25, 0.5, 0.75, 0.9])
     [(0, 4), (1, 3)]
@@ -327,3 +331,35 @@ def masked_crps(
     tensor(1., dtype=torch.float64)
     """
     return crps_from_pinball(masked_pinball(prediction, target, quantiles, mask, per), quantiles)
+
+
+def interval_coverage(
+    prediction: Tensor, target: Tensor, quantiles: Sequence[float], mask: Tensor | None = None, per: Per = "all"
+) -> Tensor:
+    """Share of the targets inside each central interval of :func:`interval_pairs`, ``[I, ...]``.
+
+    Arguments as :func:`masked_pinball`.
+
+    >>> y = torch.tensor([0.5, 2.0]).view(1, 2, 1, 1)
+    >>> interval_coverage(torch.tensor([-1.0, 0.0, 1.0]).expand(1, 2, 1, 1, 3), y, [0.1, 0.5, 0.9])
+    tensor([0.5000], dtype=torch.float64)
+    """
+    p, y, observed = prepare(prediction, target, mask, len(check_quantiles(quantiles)))
+    inside = inside_update(p, y, observed, interval_pairs(quantiles))
+    return ratio(reduce_sums(inside, per), reduce_sums(count_update(observed), per))
+
+
+def interval_width(
+    prediction: Tensor, target: Tensor, quantiles: Sequence[float], mask: Tensor | None = None, per: Per = "all"
+) -> Tensor:
+    """Mean width of each central interval of :func:`interval_pairs` where the target is observed, ``[I, ...]``.
+
+    Arguments as :func:`masked_pinball`.
+
+    >>> y = torch.zeros(1, 2, 1, 1)
+    >>> interval_width(torch.tensor([-1.0, 0.0, 1.0]).expand(1, 2, 1, 1, 3), y, [0.1, 0.5, 0.9])
+    tensor([2.], dtype=torch.float64)
+    """
+    p, _, observed = prepare(prediction, target, mask, len(check_quantiles(quantiles)))
+    width = width_update(p, interval_pairs(quantiles))
+    return ratio(reduce_sums(width, per), reduce_sums(count_update(observed), per))

@@ -19,7 +19,7 @@ class RatioMetric(Metric):
 
     full_state_update = False
     is_differentiable = False
-    higher_is_better = False
+    higher_is_better: bool | None = False
     numerator: Tensor
     denominator: Tensor
 
@@ -57,7 +57,7 @@ class MaskedMAE(RatioMetric):
 
     Shapes:
         - **update:** forecast, target and mask ``[B, N, Q, C]``
-        - **compute:** ``[]``, ``[C]``, ``[Q]`` or ``[Q, C]``, float64
+        - **compute:** ``[]``, ``[C]``, ``[Q]`` or ``[Q, C]``, float64; torchmetrics gives one element as a scalar
 
     Examples:
         >>> metric = MaskedMAE(num_channels=1, horizon=1)

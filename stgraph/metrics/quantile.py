@@ -71,10 +71,10 @@ class IntervalCoverage(RatioMetric):
         >>> metric = IntervalCoverage(num_channels=1, horizon=1, quantiles=[0.1, 0.5, 0.9])
         >>> metric.update(torch.tensor([-1.0, 0.0, 1.0]).expand(1, 2, 1, 1, 3), torch.tensor([0.5, 2]).view(1, 2, 1, 1))
         >>> metric.compute()
-        tensor([0.5000], dtype=torch.float64)
+        tensor(0.5000, dtype=torch.float64)
     """
 
-    higher_is_better = None
+    higher_is_better: bool | None = None
 
     def __init__(
         self, num_channels: int, horizon: int, quantiles: Sequence[float], per: F.Per = "all", **kwargs: Any
@@ -96,7 +96,7 @@ class IntervalCoverage(RatioMetric):
 
 
 class IntervalWidth(IntervalCoverage):
-    """Mean width of each central interval of a quantile forecast, in data units; arguments as :class:`IntervalCoverage`."""
+    """Mean width of each central interval of a quantile forecast; arguments as :class:`IntervalCoverage`."""
 
     higher_is_better = False
 

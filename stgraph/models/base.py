@@ -19,7 +19,7 @@ __all__ = ["Forecaster"]
 class Forecaster(nn.Module):
     """Base class of models that map the last P steps of a graph series to the next Q, in data units.
 
-    A subclass implements :meth:`forward_scaled`; its scaler is a module, so a saved model predicts without anything else.
+    A subclass implements :meth:`forward_scaled`. The scaler is a module, so a saved model predicts without anything else.
 
     Args:
         in_channels: Number of channels C of the input.
@@ -117,7 +117,7 @@ class Forecaster(nn.Module):
         """Forecast from raw windows in evaluation mode.
 
         Args:
-            windows: Array or tensor ``(B, N, P, C)`` in data units; NaN counts as missing. Nodes of a grid are row-major.
+            windows: Array or tensor ``(B, N, P, C)`` in data units; NaN is missing. Nodes of a grid are row-major.
             pos: Coordinates ``(N, D)``.
             mask: True where observed, shape of ``windows``.
             time: Times ``(B, P)`` as in the training data.
@@ -155,7 +155,8 @@ class Forecaster(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            return self(batch)  # type: ignore[no-any-return]
+            prediction: Tensor = self(batch)
+            return prediction
         finally:
             self.train(was_training)
 

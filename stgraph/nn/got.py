@@ -80,8 +80,9 @@ class GOT(nn.Module):
         """Draw new parameters."""
         nn.init.normal_(self.prototypes, std=0.02)
         nn.init.normal_(self.prototype_pos, std=0.1)
-        for module in (self.lin_query, self.lin_prototype, self.norm, self.ffn[0], self.ffn[2]):
-            module.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.LayerNorm):
+                module.reset_parameters()
 
     def cost(self, z: Tensor, pos: Tensor) -> Tensor:
         """Transport cost ``[..., N, K]`` between nodes and prototypes."""
@@ -95,7 +96,8 @@ class GOT(nn.Module):
         query = self.lin_query(z)
         prototypes = F.normalize(self.lin_prototype(self.prototypes), dim=-1)
         cosine = (query @ prototypes.T) / query.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-        return distance + 1 - cosine
+        cost: Tensor = distance + 1 - cosine
+        return cost
 
     def forward(self, z: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
         """Return the transported features and the plan, whose rows sum to 1."""
@@ -103,7 +105,8 @@ class GOT(nn.Module):
             raise InputError(f"pos has shape {tuple(pos.shape)}; expected (..., {z.shape[-2]}, {self.pos_dim})")
         plan = (self.cost(z, pos) * (-self.tau / (self.eps + 1e-6))).softmax(dim=-1)
         z = self.norm(z + plan @ self.lin_prototype(self.prototypes))
-        return self.norm(z + self.ffn(z)), plan
+        out: Tensor = self.norm(z + self.ffn(z))
+        return out, plan
 
     def extra_repr(self) -> str:
         """Show the settings."""

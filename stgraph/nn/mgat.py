@@ -39,16 +39,16 @@ class EdgeGeometry(NamedTuple):
 class MGAT(MessagePassing):
     r"""Attention over the edges of a geometric graph whose reach, scale and direction each node chooses.
 
-    With queries :math:`q`, keys :math:`k`, the relative position :math:`r_{ij}` and the length :math:`\ell_{ij}` of each
-    edge :math:`j \to i`, and the rows :math:`S` of a transport plan (:class:`GOT`), the logit at scale :math:`s` is
+    With queries :math:`q`, keys :math:`k`, the relative position :math:`r_{ij}` and the length :math:`\ell_{ij}` of
+    each edge :math:`j \to i`, and the rows :math:`S` of a transport plan (:class:`GOT`), the logit at scale :math:`s` is
 
     .. math::
         \frac{q_i \cdot k_j}{\sqrt d} - \frac{r_{ij}^\top A_i r_{ij}}{\sigma_s(\ell_{ij})^2} - \tfrac14 \ell_{ij}
         + S_i \cdot S_j + b_s e^{-\ell_{ij}^2 / R_0^2}
 
     and :math:`-10^4` beyond the radius of the scale. The node's own features give the metric
-    :math:`A_i = L_i L_i^\top` and the gate :math:`g_i` that mixes three scales. A softmax over the neighbours weights the
-    values, and a residual connection with LayerNorm follows.
+    :math:`A_i = L_i L_i^\top` and the gate :math:`g_i` that mixes three scales. A softmax over the neighbours weights
+    the values, and a residual connection with LayerNorm follows.
 
     Everything that depends on the graph alone is computed once per graph and kept. The scales are mixed per node before
     they meet the edges, so that one softmax suffices, and the products over edges are sampled dense-dense and
@@ -64,8 +64,8 @@ class MGAT(MessagePassing):
             graphs with very few edges, ``"auto"`` to choose by size. All give the same result.
 
     Shapes:
-        - **input:** features :math:`(..., N, d)`; edges :math:`(2, E)`; edge attributes :math:`(E, D + 1)`, the relative
-          position of target to source (scaled to about [-1, 1]) and the length; plan rows :math:`(..., N, K)`
+        - **input:** features :math:`(..., N, d)`; edges :math:`(2, E)`; edge attributes :math:`(E, D + 1)`, the
+          relative position of target to source (scaled to about [-1, 1]) and the length; plan rows :math:`(..., N, K)`
         - **output:** features :math:`(..., N, d)`
 
     Examples:
@@ -322,7 +322,7 @@ class MGAT(MessagePassing):
         bonus = gate_i.new_tensor([scale[3] for scale in SCALES])
         scales = content.unsqueeze(-1) + quadratic + bonus * features[..., width:]
         logits = (gate_i * torch.where(cut.bool(), _CUT, scales)).sum(dim=-1)
-        weight = softmax(logits, index, num_nodes=size_i, dim=-1)
+        weight: Tensor = softmax(logits, index, num_nodes=size_i, dim=-1)
         return weight.unsqueeze(-1) * value_j
 
     def extra_repr(self) -> str:
@@ -334,14 +334,14 @@ class MGAT(MessagePassing):
 
 
 def _per_edge(node: Tensor, edge: Tensor, structure: EdgeStructure) -> Tensor:
-    """Sum over features of node values ``[..., N, F]`` at the target times edge constants ``[E, F]``, as ``[..., E]``."""
+    """Inner product of the target's values ``[..., N, F]`` and constants ``[E, F]`` at each edge, ``[..., E]``."""
     edge = edge.to(node.dtype)
     if structure.degree is None:
-        return (node.index_select(-2, structure.row) * edge).sum(dim=-1)
+        return torch.sum(node.index_select(-2, structure.row) * edge, dim=-1)
     blocks = edge.unflatten(0, (structure.num_nodes, structure.degree))
     lead = node.shape[:-2]
     batched = node.reshape(-1, *node.shape[-2:]).transpose(0, 1) @ blocks.mT
-    return batched.transpose(0, 1).reshape(*lead, -1)
+    return torch.reshape(batched.transpose(0, 1), (*lead, -1))
 
 
 def _same(kept: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> bool:

@@ -112,7 +112,7 @@ class MinMaxScaler(Scaler):
 
 
 class StandardScaler(Scaler):
-    """Subtract the mean and divide by the standard deviation (see :class:`Scaler`); a constant channel keeps its unit."""
+    """Subtract the mean, divide by the standard deviation (see :class:`Scaler`); a constant channel keeps its unit."""
 
     def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
         mean = values.nanmean(dim=-1)

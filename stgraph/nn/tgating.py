@@ -40,9 +40,7 @@ class TGating(nn.Module):
         torch.Size([2, 5, 8])
     """
 
-    def __init__(
-        self, steps: int, gain: float = 0.2, normalization: str = "product", per_node: bool = False
-    ) -> None:
+    def __init__(self, steps: int, gain: float = 0.2, normalization: str = "product", per_node: bool = False) -> None:
         super().__init__()
         if steps < 1:
             raise InputError(f"steps is {steps}; expected at least 1")

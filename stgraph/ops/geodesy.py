@@ -1,7 +1,7 @@
 """Distances and projections on the sphere, from longitude and latitude in degrees to kilometres.
 
-All computations run in float64, whatever the input, because a float32 angle is only good to about a metre on the ground;
-the result has the input's floating type.
+All computations run in float64, whatever the input, because a float32 angle is only good to about a metre on the
+ground; the result has the input's floating type.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ class DataOptions:
         test: File with the test period, where it is a file of its own.
         coords: File with the coordinates of the nodes (N, D): .npy, or .csv with one row per node.
         coordinates: Meaning of the coordinates; "local_plane" and "great_circle" read longitude and latitude in degrees.
+            By default those of a file are "cartesian", those of an embedded data set "local_plane".
         null_value: Number that stands for a missing value; NaN always does.
         channels: Channels to keep, by index or by name; all by default.
         out_channels: Number of channels to forecast, the first ones of those kept; all by default.
@@ -58,19 +59,21 @@ class DataOptions:
         val_start: First date of the validation period, instead of shares.
         test_start: First date of the test period, instead of shares.
         windows: "split_first" keeps windows inside their period; "window_first" splits the list of all windows.
-        max_gap: Longest time step allowed inside a window, in usual time steps.
-        period_break: No window crosses the border between two of these calendar periods, such as "D" for days.
-        edges: Where edges come from; "model" leaves them to the model, which connects nearest neighbours.
+        max_gap: Longest time from one step to the next inside a window: a duration ("2h"), a multiple of the usual step
+            ("1.5x") or a number in the unit of the times.
+        period_break: Number of steps after which the series breaks, such as those of a service day; no window crosses it.
+        edges: Where edges come from: "model" connects as many nearest neighbours as the model asks for (on a grid, the
+            nearest cells), "own" takes those that come with the data set.
         k: Number of neighbours of edges="knn".
         radius: Radius of edges="radius", in units of the coordinates.
         neighbors: Neighbours in the stencil of edges="grid": 4, 8 or any k.
-        adjacency: File with an N x N matrix (.npy, .npz, .csv or METR-LA's .pkl) for edges="file".
+        adjacency: File with an N x N matrix (.npy, .npz, .csv, or .pkl as for METR-LA) for edges="file".
     """
 
     path: str | None = None
     test: str | None = None
     coords: str | None = None
-    coordinates: Literal["cartesian", "local_plane", "great_circle"] = "cartesian"
+    coordinates: Literal["cartesian", "local_plane", "great_circle"] | None = None
     null_value: float | None = None
     channels: list[int | str] | None = None
     out_channels: int | None = None
@@ -85,9 +88,9 @@ class DataOptions:
     val_start: str | None = None
     test_start: str | None = None
     windows: Literal["split_first", "window_first"] = "split_first"
-    max_gap: float | None = None
-    period_break: str | None = None
-    edges: Literal["model", "knn", "radius", "grid", "file"] = "model"
+    max_gap: float | str | None = None
+    period_break: int | None = None
+    edges: Literal["model", "own", "knn", "radius", "grid", "file"] = "model"
     k: int = 32
     radius: float | None = None
     neighbors: int = 8

@@ -133,7 +133,7 @@ def test_a_grid_is_regularised_and_all_its_parameters_are_trained() -> None:
     x = torch.randn(2, 12, 3, 4, 2)
     prediction, regulariser = model(x, x)
     assert prediction.shape == (2, 3, 4, 2)
-    assert float(regulariser) > 0
+    assert float(regulariser.detach()) > 0
     dense.training_loss(prediction, torch.zeros_like(prediction), regulariser).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 

@@ -1,0 +1,253 @@
+"""SpecTra-Net: spectral features in time, optimal transport and anisotropic attention in space."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.data import Data
+from typing_extensions import Self
+
+from stgraph.errors import InputError
+from stgraph.models.base import Forecaster
+from stgraph.models.options import SpecTraNetOptions
+from stgraph.models.spectranet_graph import GraphGeometry
+from stgraph.nn import GOT, MGAT, SFE, TemporalEncoder, TGating
+from stgraph.ops.missing import fill_with_nearest_observed
+
+__all__ = ["SpecTraNet"]
+
+_REGULARISER = 1e-3
+
+
+class SpecTraNet(Forecaster):
+    r"""Forecast a graph series with SpecTra-Net.
+
+    A temporal encoder (:class:`~stgraph.nn.SFE`, :class:`~stgraph.nn.TGating`) turns the window of each node into one
+    feature; :class:`~stgraph.nn.GOT` aligns the nodes with learned prototypes by optimal transport;
+    :class:`~stgraph.nn.MGAT` attends over neighbouring nodes; a linear head gives Q steps, as changes from the last
+    observed input. With ``preset="reference"`` the formulas are those of the original.
+
+    Missing inputs never influence a forecast: only the mask of what is observed enters beside the observed values.
+
+    Args:
+        in_channels: Number of channels of the input.
+        input_steps: Number of input steps P.
+        horizon: Number of forecast steps Q.
+        out_channels: Number of channels of the forecast, the first ones of the input; all by default.
+        num_nodes: Number of nodes N, needed by the node embedding and by scalers per node.
+        pos_dim: Dimension of the coordinates.
+        calendar_periods: Periods in steps to embed the time by where the option ``periods`` is not given.
+        **options: Fields of :class:`~stgraph.models.SpecTraNetOptions`.
+
+    Shapes:
+        - **batch:** ``x`` :math:`(B, N, P, C)`, ``pos`` :math:`(N, D)`, optionally ``x_mask``, ``x_time``
+          :math:`(B, P)`, ``edge_index`` :math:`(2, E)`, ``grid``
+        - **output:** :math:`(B, N, Q, C)`, or :math:`(B, N, Q, C, L)` with L quantiles
+
+    Examples:
+        >>> import torch
+        >>> model = SpecTraNet(in_channels=1, input_steps=12, horizon=3, num_nodes=6, num_neighbors=2)
+        >>> model.predict(torch.randn(4, 6, 12, 1), pos=torch.rand(6, 2)).shape
+        torch.Size([4, 6, 3, 1])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        input_steps: int,
+        horizon: int,
+        *,
+        out_channels: int | None = None,
+        num_nodes: int | None = None,
+        pos_dim: int = 2,
+        calendar_periods: Sequence[float] | None = None,
+        **options: Any,
+    ) -> None:
+        chosen = SpecTraNetOptions.from_keywords(**options).resolve()
+        super().__init__(
+            in_channels,
+            input_steps,
+            horizon,
+            out_channels=out_channels,
+            scaler=str(chosen.scaler),
+            scaler_per=str(chosen.scaler_per),
+            num_nodes=num_nodes,
+            quantiles=chosen.quantiles,
+        )
+        self.options, self.pos_dim = chosen, pos_dim
+        if chosen.time_reference not in ("window", "absolute"):
+            raise InputError(f"time_reference is {chosen.time_reference!r}; expected 'window' or 'absolute'")
+        periods = chosen.periods or list(calendar_periods or ()) or [float(input_steps)]
+        self.temporal = _temporal_encoder(chosen, in_channels, input_steps, periods)
+        d = _required(chosen.d_model, "d_model")
+        self.node_embedding = _node_embedding(chosen, num_nodes, d)
+        self.got: GOT | None = None
+        self.mgat: MGAT | None = None
+        if chosen.use_got:
+            self.got = _got(chosen, d, pos_dim)
+            if chosen.use_mgat:
+                self.mgat = _mgat(chosen, d, pos_dim)
+        self.geometry = GraphGeometry(
+            num_neighbors=_required(chosen.num_neighbors, "num_neighbors"), normalize=bool(chosen.normalize_pos)
+        )
+        self.lin_out = nn.Linear(d, horizon * self.out_channels * self._outputs)
+        self.lin_path: nn.Linear | None = None
+        if chosen.linear_path:
+            self.lin_path = nn.Linear(input_steps * self._in_features, horizon * self.out_channels)
+            nn.init.zeros_(self.lin_path.weight)
+            nn.init.zeros_(self.lin_path.bias)
+
+    @property
+    def _outputs(self) -> int:
+        return 1 if self.quantiles is None else len(self.quantiles)
+
+    @property
+    def _in_features(self) -> int:
+        return self.in_channels * (2 if self.options.mask_input else 1)
+
+    @classmethod
+    def from_reference_checkpoint(
+        cls, path: str | os.PathLike[str], pos: Any = None, grid: tuple[int, int] | None = None
+    ) -> SpecTraNet:
+        """Load a checkpoint that the original implementation wrote; nothing in the file is executed.
+
+        Args:
+            path: The ``.pt`` file.
+            pos: Coordinates ``(N, D)`` of the nodes, where the original was given some.
+            grid: ``(H, W)`` of a grid; by default what the checkpoint says.
+
+        Raises:
+            CheckpointError: If the file is not such a checkpoint, or needs ``pos``.
+        """
+        from stgraph.models.reference_checkpoint import load_reference_checkpoint
+
+        return load_reference_checkpoint(cls, path, pos, grid)
+
+    def forward_scaled(self, batch: Data) -> tuple[Tensor, Tensor]:
+        """Return the forecast in scaled units and the regulariser."""
+        mask = getattr(batch, "x_mask", None)
+        self._check(batch.x)
+        x_data = fill_with_nearest_observed(batch.x, mask)
+        x = self.scaler.transform(x_data)
+        if mask is not None:
+            # Where a node has no observation in the window its level is unknown; 0 is the centre of the training data.
+            x = torch.where(mask.any(dim=-2, keepdim=True), x, 0.0)
+        features = x
+        if self.options.mask_input:
+            observed = torch.ones_like(x) if mask is None else mask.to(x.dtype)
+            features = torch.cat([x, observed], dim=-1)
+        z = self.temporal(features, x_data, self._time(batch, x), self._node_features())
+        z, regulariser = self._spatial(z, batch)
+        return self._head(z, features, x[..., -1, : self.out_channels]), regulariser
+
+    def fit(self, data: Data, starts: Tensor | None = None) -> Self:
+        """Fit the scaler, the time axis and the scale of the coordinates on the training series."""
+        super().fit(data, starts)
+        if getattr(data, "pos", None) is not None:
+            self.geometry.fit(data.pos)
+        return self
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != 4 or x.shape[2:] != (self.input_steps, self.in_channels):
+            expected = f"(B, N, {self.input_steps}, {self.in_channels})"
+            raise InputError(f"batch.x has shape {tuple(x.shape)}; expected {expected}")
+        if self.node_embedding is not None and x.shape[1] != self.num_nodes:
+            raise InputError(
+                f"batch.x has {x.shape[1]} nodes; this model has an embedding for each of num_nodes = {self.num_nodes}"
+            )
+
+    def _time(self, batch: Data, x: Tensor) -> Tensor:
+        time = getattr(batch, "x_time", None)
+        if time is None or self.options.time_reference == "window":
+            return torch.arange(self.input_steps, device=x.device)
+        return self.time_in_steps(time)
+
+    def _node_features(self) -> Tensor | None:
+        if self.node_embedding is None:
+            return None
+        features: Tensor = self.node_embedding[1](self.node_embedding[0].weight)
+        return features
+
+    def _spatial(self, z: Tensor, batch: Data) -> tuple[Tensor, Tensor]:
+        none = z.new_zeros(())
+        if self.got is None:
+            return z, none
+        geometry = self.geometry(batch, self.mgat)
+        z, plan = self.got(z, geometry.pos.to(z.dtype))
+        if self.mgat is None or geometry.edges is None:
+            return z, none
+        out: Tensor = self.mgat(z, geometry.edges, plan=plan)
+        if z.shape[0] == 0:
+            return out, none
+        norm = torch.linalg.matrix_norm(self.mgat.metric(z, plan))
+        return out, _REGULARISER * geometry.total_variation(norm, graph=self.options.preset != "reference")
+
+    def _head(self, z: Tensor, features: Tensor, last: Tensor) -> Tensor:
+        change = self.lin_out(z).unflatten(-1, (self.horizon, self.out_channels, self._outputs))
+        level = last.unsqueeze(-2) if self.options.residual_to_last else torch.zeros_like(last).unsqueeze(-2)
+        if self.lin_path is not None:
+            level = level + self.lin_path(features.flatten(-2)).unflatten(-1, (self.horizon, self.out_channels))
+        if self.quantiles is None:
+            return level + change.squeeze(-1)
+        middle = self.quantiles.index(0.5)
+        center = level + change[..., middle]
+        # Steps between neighbouring levels are positive, so quantiles cannot cross.
+        above = center.unsqueeze(-1) + F.softplus(change[..., middle + 1 :]).cumsum(dim=-1)
+        below = center.unsqueeze(-1) - F.softplus(change[..., :middle].flip(-1)).cumsum(dim=-1).flip(-1)
+        return torch.cat([below, center.unsqueeze(-1), above], dim=-1)
+
+
+def _required(value: int | None, name: str) -> int:
+    if value is None or value < 1:
+        raise InputError(f"{name} is {value}; expected at least 1")
+    return value
+
+
+def _temporal_encoder(
+    options: SpecTraNetOptions, in_channels: int, input_steps: int, periods: Sequence[float]
+) -> TemporalEncoder:
+    d, reference = _required(options.d_model, "d_model"), options.preset == "reference"
+    sfe = None
+    if options.use_sfe:
+        sfe = SFE(d, _required(options.num_frequencies, "num_frequencies"), learn_gain=not reference)
+    tgating = TGating(
+        input_steps,
+        gain=float(options.tgating_gain or 0) if options.use_tgating else 0.0,
+        normalization=str(options.tgating_normalization),
+        per_node=bool(options.tgating_per_node),
+    )
+    features = in_channels * (2 if options.mask_input else 1)
+    return TemporalEncoder(features, d, input_steps, periods, sfe, tgating)
+
+
+def _node_embedding(options: SpecTraNetOptions, num_nodes: int | None, d: int) -> nn.Sequential | None:
+    if not options.node_embedding or num_nodes is None:
+        return None
+    return nn.Sequential(nn.Embedding(num_nodes, options.node_embedding), nn.Linear(options.node_embedding, d))
+
+
+def _got(options: SpecTraNetOptions, d: int, pos_dim: int) -> GOT:
+    return GOT(
+        d,
+        _required(options.num_prototypes, "num_prototypes"),
+        pos_dim,
+        eps=float(options.got_eps or 0),
+        tau=float(options.got_tau or 0),
+        embedding_distance=bool(options.got_embedding_distance),
+        dropout=float(options.dropout or 0),
+    )
+
+
+def _mgat(options: SpecTraNetOptions, d: int, pos_dim: int) -> MGAT:
+    return MGAT(
+        d,
+        pos_dim,
+        _required(options.mgat_heads, "mgat_heads"),
+        radius=float(options.mgat_radius or 0),
+        dropout=float(options.dropout or 0),
+    )

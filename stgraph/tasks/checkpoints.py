@@ -1,0 +1,191 @@
+"""Checkpoints of a run: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from stgraph.errors import CheckpointError
+from stgraph.models import get_model
+
+if TYPE_CHECKING:
+    from stgraph.models import Forecaster
+
+__all__ = [
+    "MONITOR",
+    "AtomicCheckpointIO",
+    "RunCheckpoints",
+    "build_model",
+    "load_forecaster",
+    "read_checkpoint",
+    "write_atomically",
+]
+
+#: The quantity that decides which checkpoint is the best: validation RMSE over all targets, in data units.
+MONITOR = "val_rmse"
+
+#: Key of what stgraph adds to a Lightning checkpoint.
+EXTRA = "stgraph"
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
+    """Call ``write`` with a temporary name beside ``path`` and rename the file it wrote, so that no reader sees half.
+
+    Args:
+        path: Where the file is to be.
+        write: Writes the file under the name it is given.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays at the end: writers such as numpy.save append theirs otherwise.
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning plugin that renames a checkpoint into place once it is complete and loads with ``weights_only=True``.
+
+    A process killed while it writes leaves the previous checkpoint as it was.
+
+    Examples:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(plugins=[AtomicCheckpointIO()], accelerator="cpu", logger=False, enable_checkpointing=False)
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write ``checkpoint`` to ``path``."""
+        write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read ``path`` onto the CPU; never runs code from the file, whatever the caller asks for."""
+        return read_checkpoint(path)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file without executing anything from it.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or holds anything but tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"checkpoint {path} cannot be read: {reason}") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(checkpoint).__name__}; expected a dictionary")
+    return checkpoint
+
+
+def build_model(description: dict[str, Any]) -> Forecaster:
+    """Build an untrained model from its description ``{"name": ..., "arguments": {...}}``."""
+    return get_model(description["name"])(**description["arguments"])
+
+
+def load_forecaster(path: str | Path) -> Forecaster:
+    """Load the trained model of a run from one of its checkpoints.
+
+    Args:
+        path: A ``.ckpt`` file, or the folder of a run, whose best checkpoint is taken.
+
+    Returns:
+        Forecaster: The model in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: If the file is damaged or was not written by a run.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    checkpoint = read_checkpoint(path)
+    description = checkpoint.get(EXTRA, {}).get("model")
+    if description is None or "state_dict" not in checkpoint:
+        raise CheckpointError(f"checkpoint {path} does not say which model it holds; expected one written by a run")
+    model = build_model(description)
+    prefix = "model."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint {path} does not fit its model: {error}") from error
+    return model.eval()
+
+
+class RunCheckpoints(Checkpoint):
+    """Write ``best.ckpt`` and ``last.ckpt``.
+
+    Lightning's ``ModelCheckpoint`` may save after the last batch of an epoch but before its validation, and a run that
+    resumes there skips that validation. Here ``last.ckpt`` is written inside an epoch or after all of it, never between.
+
+    Args:
+        folder: Folder of the checkpoints.
+        every_n_steps: Write ``last.ckpt`` after so many optimizer steps too.
+    """
+
+    def __init__(self, folder: str | Path, every_n_steps: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self.best_score: float | None = None
+        self.best_epoch: int | None = None
+        self.stopped = False
+
+    @property
+    def best_path(self) -> Path:
+        """Path of the weights with the lowest validation error."""
+        return self.folder / "best.ckpt"
+
+    @property
+    def last_path(self) -> Path:
+        """Path of the state from which the run continues."""
+        return self.folder / "last.ckpt"
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save inside an epoch."""
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        is_last = progress.is_last_batch or progress.current.ready >= trainer.num_training_batches
+        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0 and not is_last:
+            trainer.save_checkpoint(self.last_path)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights if they are the best so far."""
+        if trainer.sanity_checking or not trainer.training and not trainer.validating:
+            return
+        score = float(trainer.callback_metrics[MONITOR])
+        if self.best_score is None or score < self.best_score:
+            self.best_score, self.best_epoch = score, trainer.current_epoch
+            trainer.save_checkpoint(self.best_path, weights_only=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after the epoch, its validation and the decision to stop early."""
+        self.stopped = trainer.should_stop
+        trainer.save_checkpoint(self.last_path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to know."""
+        return {"best_score": self.best_score, "best_epoch": self.best_epoch, "stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        self.stopped = state_dict["stopped"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Do not train on when the run had already decided to stop."""
+        state = checkpoint.get("callbacks", {}).get(self.state_key)
+        trainer.should_stop = bool(state and state["stopped"])

@@ -1,0 +1,186 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stgraph.errors import InputError, OutputExistsError
+from stgraph.tasks.options import RunOptions, to_dict
+
+__all__ = ["RunFolder", "read_config", "replace_file", "write_json"]
+
+#: What may differ between the start of a run and its continuation, as it does not change the result.
+_FREE = {
+    "output",
+    "overwrite",
+    "resume",
+    "report",
+    "baselines",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.max_time",
+    "trainer.progress_bar",
+    "trainer.tensorboard",
+    "trainer.checkpoint_every_n_steps",
+}
+
+
+class RunFolder:
+    """Paths inside the folder of a run, and how the folder comes into being.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.csv"
+        self.results = self.path / "results.json"
+        self.predictions = self.path / "predictions.npz"
+        self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
+        self._replaced: Path | None = None
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the lowest validation error."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint from which the run continues."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder holds a run."""
+        return self.config.is_file()
+
+    def check(self, *, overwrite: bool, resume: bool) -> None:
+        """Refuse a folder that cannot be used, before anything is done.
+
+        Raises:
+            OutputExistsError: If something is there that would be lost.
+            InputError: If the folder cannot be written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputExistsError(f"output {self.path} is a file; expected a folder")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not self.is_run:
+                raise OutputExistsError(f"output folder {self.path} is not empty and holds no run; choose another one")
+            if not overwrite and not resume:
+                raise OutputExistsError(
+                    f"output folder {self.path} holds a run; use --overwrite to replace it, --resume to continue it, or "
+                    "choose another --output"
+                )
+        place = self.path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise InputError(f"output folder {self.path} cannot be written: {place} is not a writable folder")
+
+    def create(self, options: RunOptions, environment: dict[str, Any]) -> None:
+        """Make the folder with its configuration; a run that is there is set aside until :meth:`commit`.
+
+        Raises:
+            InputError: If the folder cannot be made.
+        """
+        try:
+            if self.is_run:
+                self._replaced = self._aside()
+                self.path.rename(self._replaced)
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_file(self.config, yaml.safe_dump(to_dict(options), sort_keys=False))
+            write_json(self.environment, environment)
+        except OSError as error:
+            self.rollback()
+            raise InputError(f"output folder {self.path} cannot be written: {error.strerror}") from error
+
+    def _aside(self) -> Path:
+        number = 0
+        while (path := self.path.with_name(f".{self.path.name}.replaced-{number}")).exists():
+            number += 1
+        return path
+
+    def commit(self) -> None:
+        """Delete the run that was set aside: its successor has begun."""
+        if self._replaced is not None:
+            shutil.rmtree(self._replaced)
+            self._replaced = None
+
+    def rollback(self) -> None:
+        """Bring back the run that was set aside: its successor has not begun."""
+        if self._replaced is not None and self._replaced.is_dir():
+            if self.path.is_dir():
+                shutil.rmtree(self.path)
+            self._replaced.rename(self.path)
+            self._replaced = None
+
+    def check_resume(self, options: RunOptions) -> None:
+        """Refuse to continue a run with options that would change its result.
+
+        Raises:
+            InputError: If an option differs; names the first.
+        """
+        stored, given = _flatten(to_dict(read_config(self.config))), _flatten(to_dict(options))
+        for name, value in given.items():
+            if name not in _FREE and stored.get(name) != value:
+                raise InputError(f"cannot resume with {name} = {value!r}: the run in {self.path} has {stored.get(name)!r}")
+
+
+def read_config(path: Path) -> RunOptions:
+    """Read the configuration of a run.
+
+    Raises:
+        InputError: If the file is missing or is no configuration.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent} is not the folder of a run: it has no {path.name}")
+    try:
+        return RunOptions.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not the configuration of a run: {str(error).splitlines()[0]}") from error
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a JSON file; numbers that are not finite become null."""
+    replace_file(path, json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and rename it."""
+    temporary = path.with_name(f".partial-{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _flatten(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{k}": v for k, v in value.items()}
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,236 @@
+"""From the data options of a run to graphs of series and a model that fits them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stgraph.data.datamodule import SeriesDataModule
+from stgraph.errors import InputError
+from stgraph.models.options import SpecTraNetOptions, nearest_name
+from stgraph.tasks.options import DATASETS, DataOptions, ModelOptions
+
+__all__ = ["calendar_periods", "describe_model", "load_series", "make_datamodule", "read_series", "resolve_data"]
+
+#: What belongs to the graph of a series, not to its period: the test period takes it from the training period.
+GRAPH_KEYS = ("pos", "edge_index", "edge_attr", "edge_weight", "static")
+
+_SECOND = 1e9
+_CALENDAR = (86400 * _SECOND, 7 * 86400 * _SECOND, 365.2425 * 86400 * _SECOND)
+_CYCLES = 2
+
+
+def resolve_data(options: DataOptions) -> DataOptions:
+    """Fill in what the options leave to the data set, and make paths absolute."""
+    steps = DATASETS.get(options.path or "", (12, 1))
+    paths = {name: getattr(options, name) for name in ("path", "test", "coords", "adjacency")}
+    return dataclasses.replace(
+        options,
+        input_steps=options.input_steps or steps[0],
+        horizon=options.horizon or steps[1],
+        **{name: _absolute(path) for name, path in paths.items()},
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return path if path is None or path in DATASETS else str(Path(path).expanduser().absolute())
+
+
+def read_series(path: str, options: DataOptions) -> Data:
+    """Read a file or an embedded data set, crop it and keep the channels asked for; no edges yet.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If the file or an option cannot be used.
+    """
+    from stgraph.data import crop, datasets, from_file, select_channels
+
+    if path in DATASETS:
+        if options.coords is not None:
+            raise InputError(f"coords is {options.coords!r}, but the data set {path!r} has coordinates of its own")
+        arguments: dict[str, Any] = {} if options.coordinates is None else {"coordinates": options.coordinates}
+        if path == "metr_la_week":
+            arguments["graph"] = options.edges == "own"
+        data: Data = getattr(datasets, path)(**arguments)
+    else:
+        if not Path(path).suffix and not Path(path).exists():
+            raise InputError(f"unknown data set {path!r}{nearest_name(path, DATASETS)}")
+        coordinates = options.coordinates or "cartesian"
+        data = from_file(path, coords=options.coords, coordinates=coordinates, null_value=options.null_value)
+    if options.crop != "none":
+        data = crop(data, options.crop, options.crop_size, options.crop_box)
+    if options.channels is not None:
+        data = select_channels(data, options.channels)
+    return data
+
+
+def load_series(options: DataOptions, num_neighbors: int | None = None) -> tuple[Data, Data | None]:
+    """Load the series of a run, with its edges, and the test series where it is a file of its own.
+
+    Args:
+        options: The data options.
+        num_neighbors: Neighbours to connect where the options leave the edges to the model.
+
+    Raises:
+        InputError: If the data cannot be used.
+    """
+    if options.path is None:
+        raise InputError("no data: name a file or one of the data sets " + ", ".join(DATASETS))
+    series = _connect(read_series(options.path, options), options, num_neighbors)
+    if options.test is None:
+        return series, None
+    return series, share_graph(series, read_series(options.test, options), options.test)
+
+
+def share_graph(series: Data, other: Data, name: str) -> Data:
+    """Give another period of the same nodes the graph of ``series``.
+
+    Raises:
+        InputError: If the nodes or channels differ.
+    """
+    ours, theirs = ((data.x.shape[0], data.x.shape[2]) for data in (series, other))
+    if ours != theirs:
+        raise InputError(
+            f"{name} has {theirs[0]} nodes and {theirs[1]} channels; the training data has {ours[0]} and {ours[1]}"
+        )
+    if series.get("grid") != other.get("grid"):
+        raise InputError(f"{name} has the grid {other.get('grid')}; the training data has {series.get('grid')}")
+    for key in GRAPH_KEYS:
+        if series.get(key) is not None:
+            other[key] = series[key]
+    return other
+
+
+def _connect(data: Data, options: DataOptions, num_neighbors: int | None) -> Data:
+    from stgraph.data import transforms
+
+    nodes = data.x.shape[0]
+    if options.edges == "model":
+        # A grid needs no edges here: the model takes its stencil and the loss the two-dimensional spectrum.
+        if data.get("grid") is not None or num_neighbors is None or nodes < 2:
+            return data
+        return _apply(transforms.KNNGraph(min(num_neighbors, nodes - 1)), data)
+    if options.edges == "own":
+        if data.get("edge_index") is None:
+            raise InputError("data.edges is 'own', but the data has no edges")
+        return data
+    if options.edges == "knn":
+        if options.k >= nodes:
+            raise InputError(f"data.k is {options.k}; expected less than the number of nodes, {nodes}")
+        return _apply(transforms.KNNGraph(options.k), data)
+    if options.edges == "radius":
+        if options.radius is None or options.radius <= 0:
+            raise InputError(f"data.radius is {options.radius}; edges='radius' needs a radius above 0")
+        return _apply(transforms.RadiusGraph(options.radius), data)
+    if options.edges == "grid":
+        if data.get("grid") is None:
+            raise InputError("data.edges is 'grid', but the data is no grid")
+        return _apply(transforms.GridStencilGraph(options.neighbors), data)
+    return _apply(transforms.AdjacencyGraph(_adjacency(options, nodes)), data)
+
+
+def _apply(transform: Any, data: Data) -> Data:
+    connected: Data = transform(data)
+    return connected
+
+
+def _adjacency(options: DataOptions, nodes: int) -> Tensor:
+    from stgraph.data import load_adjacency_pickle, load_matrix
+
+    path = options.adjacency
+    if path is None:
+        raise InputError("data.adjacency is missing; edges='file' needs a file with an N x N matrix")
+    matrix = load_adjacency_pickle(path)[2] if Path(path).suffix in (".pkl", ".pickle") else load_matrix(path)
+    if matrix.shape != (nodes, nodes):
+        raise InputError(f"{path} has shape {matrix.shape}; expected ({nodes}, {nodes})")
+    return torch.from_numpy(matrix).float()
+
+
+def make_datamodule(series: Data, test_series: Data | None, options: DataOptions, seed: int) -> SeriesDataModule:
+    """Split the series of a run into windows."""
+    if options.input_steps is None or options.horizon is None:
+        raise InputError("input_steps and horizon are not set; call resolve_data first")
+    return SeriesDataModule(
+        series,
+        test_series,
+        input_steps=options.input_steps,
+        horizon=options.horizon,
+        split=options.split,
+        val_start=options.val_start,
+        test_start=options.test_start,
+        windows=options.windows,
+        stride=options.stride,
+        batch_size=options.batch_size,
+        seed=seed,
+        max_gap=options.max_gap,
+        period_break=options.period_break,
+    )
+
+
+def calendar_periods(series: Data) -> list[float]:
+    """Day, week and year in time steps, those that the sampling resolves and the series covers twice.
+
+    >>> hours = torch.arange(24 * 30) * 3_600_000_000_000
+    >>> calendar_periods(Data(x=torch.zeros(1, 720, 1), time=hours))
+    [24.0, 168.0]
+    """
+    time = series.get("time")
+    if time is None or time.is_floating_point() or time.dim() != 1 or time.numel() < 2:
+        return []
+    step = float((time[1:] - time[:-1]).double().median())
+    covered = float(time[-1] - time[0]) + step
+    return [period / step for period in _CALENDAR if period > 2 * step and covered >= _CYCLES * period]
+
+
+def describe_model(options: ModelOptions, datamodule: SeriesDataModule, out_channels: int | None) -> dict[str, Any]:
+    """Return name and arguments of the model of a run, as :func:`~stgraph.tasks.checkpoints.build_model` takes them.
+
+    Raises:
+        InputError: If an option does not fit the data or the model.
+    """
+    series = datamodule.series
+    nodes, _, channels = series.x.shape
+    arguments: dict[str, Any] = {
+        "in_channels": channels,
+        "input_steps": datamodule.input_steps,
+        "horizon": datamodule.horizon,
+        "out_channels": out_channels,
+        "num_nodes": nodes,
+    }
+    given = {k: v for k, v in dataclasses.asdict(options).items() if k != "name"}
+    if options.name != "spectranet":
+        changed = sorted(k for k, v in given.items() if v != getattr(SpecTraNetOptions(), k))
+        if changed:
+            raise InputError(f"model.{changed[0]} does not apply to the model {options.name!r}")
+        return {"name": options.name, "arguments": arguments}
+    if options.num_neighbors is not None and options.num_neighbors >= nodes:
+        raise InputError(
+            f"model.num_neighbors is {options.num_neighbors}; expected less than the number of nodes, {nodes}"
+        )
+    # Options left at None would be resolved again when the model is rebuilt, perhaps by a later version.
+    resolved = dataclasses.asdict(SpecTraNetOptions(**given).resolve())
+    resolved["num_neighbors"] = max(min(resolved["num_neighbors"], nodes - 1), 1)
+    arguments |= {"pos_dim": series.pos.shape[1], "calendar_periods": calendar_periods(datamodule.train_series)}
+    return {"name": options.name, "arguments": {**arguments, **resolved}}
+
+
+def missing_share(series: Data) -> float:
+    """Return the share of values that are not observed."""
+    mask = series.get("mask")
+    return 0.0 if mask is None else 1 - float(mask.float().mean())
+
+
+def format_share(share: float) -> str:
+    """Format a share as a percentage.
+
+    >>> format_share(0.5), format_share(1e-5)
+    ('50 %', '0.001 %')
+    """
+    digits = 0 if share == 0 else max(0, -math.floor(math.log10(share)) - 2)
+    return f"{100 * share:.{digits}f} %"
