@@ -12,8 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "stgraph"
 FLOORS = {"errors": 0, "ops": 1, "nn": 2, "data": 2, "metrics": 2, "models": 3, "tasks": 4, "cli": 5, "report": 5}
+FLOORS["__main__"] = 6
 BELOW = {part: {other for other, floor in FLOORS.items() if floor < FLOORS[part]} for part in FLOORS}
 BELOW["models"] = {"errors", "ops", "nn"}
+BELOW["cli"].add("report")  # commands have the report drawn; the report knows nothing of commands
 # Third-party packages of floor 1; the last three are optional engines that it uses where they are installed.
 OPS_PACKAGES = {"torch", "numpy", "scipy", "torch_cluster", "torch_scatter", "pyg_lib"}
 
@@ -66,7 +68,7 @@ def test_there_is_something_to_check() -> None:
 
 def test_everything_in_the_package_has_a_floor() -> None:
     parts = {path.split("/")[1].removesuffix(".py") for path in SOURCES}
-    assert parts - set(FLOORS) <= {"__init__", "__main__"}
+    assert parts - {"__init__"} <= set(FLOORS)
 
 
 @pytest.mark.parametrize("path", SOURCES)
@@ -90,7 +92,7 @@ def test_imports_only_go_down(path: str) -> None:
         ("stgraph/models/base.py", "from stgraph.data import windows"),
         ("stgraph/models/base.py", "import importlib\nm = importlib.import_module('stgraph.tasks')"),
         ("stgraph/tasks/run.py", "from stgraph.report import html"),
-        ("stgraph/cli/main.py", "from stgraph.report import html"),
+        ("stgraph/report/html.py", "from stgraph.cli import main"),
         ("stgraph/cli/main.py", "from benchmarks import measure"),
         ("stgraph/errors.py", "from stgraph.ops import sinkhorn"),
         ("stgraph/__init__.py", "from stgraph.ops import sinkhorn"),
@@ -111,7 +113,8 @@ def test_an_import_against_the_floors_is_found(path: str, source: str) -> None:
         ),
         ("stgraph/models/baselines/ridge.py", "from ..base import Forecaster\nfrom ...nn import MGAT\nimport stgraph"),
         ("stgraph/tasks/run.py", "from stgraph import __version__, data, models"),
-        ("stgraph/cli/main.py", "from stgraph.tasks import forecasting"),
+        ("stgraph/cli/main.py", "from stgraph.tasks import forecasting\nfrom ..report import html"),
+        ("stgraph/__main__.py", "from stgraph.cli.main import main"),
     ],
 )
 def test_an_import_down_the_floors_is_allowed(path: str, source: str) -> None:

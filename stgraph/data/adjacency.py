@@ -15,6 +15,7 @@ from torch import Tensor
 from stgraph.data.checks import as_names, as_numeric_array, first_position
 from stgraph.data.csv_files import read_csv
 from stgraph.data.files import existing, reading
+from stgraph.data.npz_files import open_npz
 from stgraph.data.restricted_pickle import load_plain_pickle
 from stgraph.data.table_columns import find_column, numeric_columns
 from stgraph.errors import InputError, InputTypeError
@@ -187,7 +188,7 @@ def _as_ids(column: Any) -> Any:
 
 
 def _matrix_of_archive(path: Any, key: str | None) -> npt.NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
+    with open_npz(path) as archive:
         names = list(archive)
         if key is not None:
             if key not in names:

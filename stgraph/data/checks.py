@@ -51,18 +51,21 @@ def as_numeric_array(value: Any, name: str) -> npt.NDArray[Any]:
 
 
 def as_finite_array(value: Any, name: str) -> npt.NDArray[np.float64]:
-    """Numeric array in float64 without NaN or infinity.
+    """A copy in float64 of a numeric array without NaN, masked entries or infinity.
 
     Raises:
         InputError: If an entry is NaN or infinite; its position is named.
         InputTypeError: If it is not numeric.
     """
-    array = np.asarray(as_numeric_array(value, name), dtype=np.float64)
-    bad = ~np.isfinite(array)
+    array = as_numeric_array(value, name)
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.ma.filled(array.astype(np.float64), np.nan)
+    finite = np.array(array, dtype=np.float64)
+    bad = ~np.isfinite(finite)
     if bad.any():
         position = first_position(bad)
-        raise InputError(f"{name} must be finite, but {name}[{_join(position)}] is {array[position]}")
-    return array
+        raise InputError(f"{name} must be finite, but {name}[{_join(position)}] is {finite[position]}")
+    return finite
 
 
 def as_names(value: Iterable[Any], name: str, length: int) -> list[str]:

@@ -148,8 +148,9 @@ def _from_npy(path: Path, key: str | None, options: dict[str, Any]) -> Data:
     mode: Literal["c"] | None = "c" if options.pop("mmap", False) else None
     with reading(path):
         values = np.load(path, mmap_mode=mode, allow_pickle=False)
-    if not isinstance(values, np.ndarray):
-        raise InputError(f"{path} is an .npz archive; give it this ending")
+        if not isinstance(values, np.ndarray):
+            values.close()
+            raise InputError(f"{path} is an .npz archive; give it this ending")
     return _build(values, options)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from stgraph.errors import InputError
 
-__all__ = ["read_npz"]
+__all__ = ["open_npz", "read_npz"]
 
 _PEMS_CHANNELS = ("flow", "occupancy", "speed")
 _SYNONYMS = {
@@ -40,7 +41,7 @@ def read_npz(path: Path, key: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: If there is no such array.
     """
-    with np.load(path, allow_pickle=False) as archive:
+    with open_npz(path) as archive:
         key = _find_key(archive, key, path)
         arguments: dict[str, Any] = {"values": archive[key]}
         for argument, names in _SYNONYMS.items():
@@ -55,6 +56,21 @@ def read_npz(path: Path, key: str | None = None) -> dict[str, Any]:
     if key == "data" and values.ndim == 3 and values.shape[2] == len(_PEMS_CHANNELS):
         arguments.setdefault("channel_names", _PEMS_CHANNELS)
     return arguments
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+    """Open an archive; unlike ``numpy.load`` alone, this closes the file also if it is damaged.
+
+    Raises:
+        InputError: If the file is an array instead of an archive.
+    """
+    with path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path} is a single array; give it the ending .npy")
+        with archive:
+            yield archive
 
 
 def _find_key(archive: Mapping[str, Any], key: str | None, path: Path) -> str:

@@ -233,7 +233,9 @@ def _gap_limit(max_gap: Any, difference: np.ndarray[Any, Any]) -> float:
         try:
             limit = float(pd.Timedelta(max_gap).value)
         except ValueError as error:
-            raise InputError(f"max_gap is {max_gap!r}; expected a duration such as '2h' or a multiple '1.5x'") from error
+            raise InputError(
+                f"max_gap is {max_gap!r}; expected a duration such as '2h' or a multiple '1.5x'"
+            ) from error
     else:
         limit = float(max_gap)
     if not limit > 0:

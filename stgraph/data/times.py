@@ -150,15 +150,13 @@ def parse_dates(values: npt.NDArray[Any], name: str) -> pd.DatetimeIndex:
 
 
 def _from_cftime(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    import cftime
-
-    calendar = array.flat[0].calendar
-    days: npt.NDArray[np.float64] = np.asarray(
-        cftime.date2num(array, "days since 1970-01-01", calendar), dtype=np.float64
-    )
-    if calendar not in _STANDARD_CALENDARS:
-        return days  # a 360-day year has no place in a real calendar
-    return np.array([np.datetime64(date.isoformat()) for date in array.flat]).reshape(array.shape)
+    first = array.flat[0]
+    if first.calendar in _STANDARD_CALENDARS:
+        return np.array([np.datetime64(date.isoformat()) for date in array.flat]).reshape(array.shape)
+    # A year of 360 days has no place in a real calendar: days since 1970 of its own.
+    origin = first.replace(year=1970, month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    days: npt.NDArray[np.float64] = (array - origin).astype("timedelta64[us]") / np.timedelta64(1, "D")
+    return days
 
 
 def _check_increasing(array: npt.NDArray[Any]) -> None:

@@ -204,7 +204,9 @@ class WindowLoader:
         return -(-self.num_windows // self.batch_size)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.num_windows} windows, batch_size={self.batch_size}, shuffle={self.shuffle})"
+        return (
+            f"{type(self).__name__}({self.num_windows} windows, batch_size={self.batch_size}, shuffle={self.shuffle})"
+        )
 
     @property
     def num_windows(self) -> int:

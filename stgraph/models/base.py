@@ -19,7 +19,7 @@ __all__ = ["Forecaster"]
 class Forecaster(nn.Module):
     """Base class of models that map the last P steps of a graph series to the next Q, in data units.
 
-    A subclass implements :meth:`forward_scaled`. The scaler is a module, so a saved model predicts without anything else.
+    A subclass implements :meth:`forward_scaled`. The scaler is a module: a saved model predicts without anything else.
 
     Args:
         in_channels: Number of channels C of the input.

@@ -188,8 +188,8 @@ class SpecTraNet(Forecaster):
         return out, _REGULARISER * geometry.total_variation(norm, graph=self.options.preset != "reference")
 
     def _head(self, z: Tensor, features: Tensor, last: Tensor) -> Tensor:
-        change = self.lin_out(z).unflatten(-1, (self.horizon, self.out_channels, self._outputs))
-        level = last.unsqueeze(-2) if self.options.residual_to_last else torch.zeros_like(last).unsqueeze(-2)
+        change: Tensor = self.lin_out(z).unflatten(-1, (self.horizon, self.out_channels, self._outputs))
+        level = last.unsqueeze(-2) * float(bool(self.options.residual_to_last))
         if self.lin_path is not None:
             level = level + self.lin_path(features.flatten(-2)).unflatten(-1, (self.horizon, self.out_channels))
         if self.quantiles is None:

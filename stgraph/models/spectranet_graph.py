@@ -26,7 +26,7 @@ class Geometry(NamedTuple):
         """Mean absolute difference of ``node`` [B, N] between neighbours, on the grid or, if ``graph``, along edges."""
         total = node.new_zeros(())
         if self.grid is not None and min(self.grid) > 1:
-            image = node.unflatten(-1, self.grid)
+            image: Tensor = node.unflatten(-1, self.grid)
             return total + image.diff(dim=-2).abs().mean() + image.diff(dim=-1).abs().mean()
         if not graph or self.edges is None or self.edges.structure.num_edges == 0:
             return total

@@ -40,7 +40,8 @@ class MGAT(MessagePassing):
     r"""Attention over the edges of a geometric graph whose reach, scale and direction each node chooses.
 
     With queries :math:`q`, keys :math:`k`, the relative position :math:`r_{ij}` and the length :math:`\ell_{ij}` of
-    each edge :math:`j \to i`, and the rows :math:`S` of a transport plan (:class:`GOT`), the logit at scale :math:`s` is
+    each edge :math:`j \to i`, and the rows :math:`S` of a transport plan (:class:`GOT`), the logit at scale :math:`s`
+    is
 
     .. math::
         \frac{q_i \cdot k_j}{\sqrt d} - \frac{r_{ij}^\top A_i r_{ij}}{\sigma_s(\ell_{ij})^2} - \tfrac14 \ell_{ij}
@@ -341,7 +342,7 @@ def _per_edge(node: Tensor, edge: Tensor, structure: EdgeStructure) -> Tensor:
     blocks = edge.unflatten(0, (structure.num_nodes, structure.degree))
     lead = node.shape[:-2]
     batched = node.reshape(-1, *node.shape[-2:]).transpose(0, 1) @ blocks.mT
-    return torch.reshape(batched.transpose(0, 1), (*lead, -1))
+    return torch.reshape(batched.transpose(0, 1), (*lead, structure.num_edges))
 
 
 def _same(kept: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> bool:

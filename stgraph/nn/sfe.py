@@ -145,13 +145,13 @@ def real_spectrum(h: Tensor, num_frequencies: int) -> tuple[Tensor, Tensor]:
     steps = h.shape[-2]
     bins = min(num_frequencies, steps // 2 + 1)
     imaginary_bins = min(num_frequencies, (steps + 1) // 2) - 1
-    if steps > _MATRIX_STEPS:
+    if steps > _MATRIX_STEPS and h.numel():
         work = h if h.dtype in (torch.float32, torch.float64) else h.float()
         spectrum = torch.fft.rfft(work, dim=-2).narrow(-2, 0, bins).movedim(-2, 0)
         return spectrum.real.to(h.dtype), spectrum[1 : 1 + imaginary_bins].imag.to(h.dtype)
     matrix = _fourier_matrix(steps, bins, imaginary_bins, h.device).to(h.dtype)
     flat = h.movedim(-2, 0).reshape(steps, -1)
-    out = (matrix @ flat).reshape(-1, *h.shape[:-2], h.shape[-1])
+    out = (matrix @ flat).reshape(bins + imaginary_bins, *h.shape[:-2], h.shape[-1])
     return out[:bins], out[bins:]
 
 

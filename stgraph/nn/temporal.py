@@ -19,9 +19,9 @@ class TemporalEncoder(nn.Module):
 
     In formulas: :math:`h_t = W x_t + e_t + v`, with an embedding :math:`e_t` of the time and of the spatial mean of
     :math:`x_t` and a feature :math:`v` of the node; then :class:`SFE`, then pooling by :class:`TGating`. Up to the
-    first nonlinearity all of this is linear in :math:`x`, so the Fourier transform and the pooling act on the C channels
-    of the input, and the :math:`N \times T \times d` tensor of step features never exists. The result is that of the layers
-    applied one after another.
+    first nonlinearity all of this is linear in :math:`x`, so the Fourier transform and the pooling act on the C
+    channels of the input, and the :math:`N \times T \times d` tensor of step features never exists. The result is that
+    of the layers applied one after another.
 
     Args:
         in_channels: Number of input channels C, including masks.
@@ -90,4 +90,4 @@ class TemporalEncoder(nn.Module):
             constant = (steps * node) @ sfe.weight1[0, :, : sfe.channels].T
             parts[0] = parts[0] + constant
         feature = sfe.combine(tuple(part.flatten(1, 2) for part in parts))
-        return feature.reshape(batch, nodes, -1)
+        return feature.reshape(batch, nodes, sfe.channels)

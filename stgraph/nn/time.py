@@ -54,7 +54,7 @@ class PeriodicTimeEmbedding(nn.Module):
 
     def forward(self, time: Tensor) -> Tensor:
         """Embed times given in steps."""
-        dtype = self.parts[0][0].weight.dtype
+        dtype = next(self.parameters()).dtype
         embedded = []
         for period, part in zip(self.periods, self.parts, strict=True):
             # The phase is taken in float64: absolute times are large, and float32 would lose the hour of the day.

@@ -37,6 +37,7 @@ def change_score(x: Tensor, per_node: bool = False) -> Tensor:
     steps = x.shape[-2]
     if steps == 0:
         return x.new_zeros(*(x.shape[:-2] if per_node else x.shape[:-3]), 0)
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
     magnitude = _lagged_changes(x, per_node)
     median = magnitude.median(dim=-1, keepdim=True).values
     deviation = (magnitude - median).abs().median(dim=-1, keepdim=True).values
@@ -69,5 +70,6 @@ def _smoothing_matrix(steps: int, like: Tensor) -> Tensor:
     """Exponential smoothing ``e_0 = g_0, e_t = 0.6 e_{t-1} + 0.4 g_t`` as a lower triangular matrix."""
     t = torch.arange(steps, device=like.device, dtype=like.dtype)
     age = (t.unsqueeze(-1) - t).clamp(min=0)
-    weight = torch.where(t == 0, 1.0, 1 - _SMOOTHING) * _SMOOTHING**age
+    weight = _SMOOTHING**age
+    weight[:, 1:] *= 1 - _SMOOTHING
     return weight.tril()

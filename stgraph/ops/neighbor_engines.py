@@ -110,9 +110,7 @@ def _search_pyg_lib(cloud: PointCloud, rows: Tensor, fetch: int) -> Tensor:
         ptr_x = ptr_y = None
     else:
         ptr_x, ptr_y = cloud.ptr, torch.searchsorted(rows, cloud.ptr)
-    target, source = torch.ops.pyg.knn(
-        cloud.pos, cloud.pos[rows], ptr_x, ptr_y, fetch, False, torch.get_num_threads()
-    )
+    target, source = torch.ops.pyg.knn(cloud.pos, cloud.pos[rows], ptr_x, ptr_y, fetch, False, torch.get_num_threads())
     return _pad(target, source, rows.numel(), fetch)
 
 

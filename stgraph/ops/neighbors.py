@@ -16,11 +16,10 @@ __all__ = ["grid_stencil", "installed_engines", "knn_graph", "radius_graph"]
 
 _MAX_COORDINATE = 1e150  # squares beyond overflow
 _CANDIDATES = 1 << 22  # candidates held at once
+_EXTRA_CANDIDATES = 9  # fetched beyond k: on a plane lattice few distances have more than 8 points
 
 
-def knn_graph(
-    pos: Tensor, k: int, batch: Tensor | None = None, loop: bool = False, engine: str = "auto"
-) -> Tensor:
+def knn_graph(pos: Tensor, k: int, batch: Tensor | None = None, loop: bool = False, engine: str = "auto") -> Tensor:
     r"""Connect each point to its :math:`k` nearest points.
 
     All engines return the same edges in the same order: distances that decide are computed in float64 from differences
@@ -55,7 +54,7 @@ def knn_graph(
     count = _check_count(k, "k")
     rows = torch.arange(cloud.num_points, device=cloud.device)
     source = rows.new_full((cloud.num_points, min(count, cloud.largest)), -1)
-    fetch = count + 1 + max(8, count // 4)  # the point itself, and some that may tie with the last
+    fetch = count + 1 + _EXTRA_CANDIDATES  # the point itself, and some that may tie with the last
     name = choose_engine(engine, cloud, fetch)
     while rows.numel() and name != "dense" and 2 * fetch < cloud.largest:
         rows = _fill_by_search(cloud, rows, source, name, fetch, loop)
@@ -166,7 +165,7 @@ def _fill_by_matrix(cloud: PointCloud, rows: Tensor, out: Tensor, loop: bool) ->
         if not loop:
             squared.scatter_(1, (block - begin).unsqueeze(1), math.inf)
         width = min(out.shape[1], squared.shape[1])
-        fetch = min(width + max(8, width // 4), squared.shape[1])
+        fetch = min(width + _EXTRA_CANDIDATES, squared.shape[1])
         value, place = squared.topk(fetch, dim=1, largest=False)
         place, value = _rank(place, value)
         tied = (value[:, width - 1] == value[:, -1]) & (fetch < squared.shape[1]) & value[:, -1].isfinite()
@@ -185,7 +184,8 @@ def _pairs_by_tree(cloud: PointCloud, r: float) -> tuple[Tensor, Tensor]:
 
 
 def _pairs_by_matrix(cloud: PointCloud, r: float) -> tuple[Tensor, Tensor]:
-    sources, targets = [], []
+    none = torch.empty(0, dtype=torch.int64, device=cloud.device)
+    sources, targets = [none], [none]
     for block, begin, squared in dense_blocks(cloud, torch.arange(cloud.num_points, device=cloud.device)):
         row, column = (squared <= r * r).nonzero(as_tuple=True)
         sources.append(column + begin)

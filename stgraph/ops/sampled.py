@@ -10,6 +10,7 @@ keys and values would take O(E d). They are registered with ``torch.library``, h
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -102,10 +103,8 @@ def sampled_dot(a: Tensor, b: Tensor, structure: EdgeStructure) -> Tensor:
     """
     shape = a.shape[:-2]
     a, b, dtype = _prepare(a, b)
-    value: Tensor = torch.ops.stgraph.sampled_dot(
-        a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:]), *_arguments(structure)
-    )
-    return value.reshape(*shape, -1).to(dtype)
+    value: Tensor = torch.ops.stgraph.sampled_dot(_one_batch(a, 2), _one_batch(b, 2), *_arguments(structure))
+    return value.reshape(*shape, structure.num_edges).to(dtype)
 
 
 def neighbor_sum(weight: Tensor, value: Tensor, structure: EdgeStructure) -> Tensor:
@@ -127,9 +126,7 @@ def neighbor_sum(weight: Tensor, value: Tensor, structure: EdgeStructure) -> Ten
     """
     shape = value.shape
     weight, value, dtype = _prepare(weight, value)
-    total: Tensor = torch.ops.stgraph.neighbor_sum(
-        weight.reshape(-1, weight.shape[-1]), value.reshape(-1, *value.shape[-2:]), *_arguments(structure)
-    )
+    total: Tensor = torch.ops.stgraph.neighbor_sum(_one_batch(weight, 1), _one_batch(value, 2), *_arguments(structure))
     return total.reshape(shape).to(dtype)
 
 
@@ -142,7 +139,8 @@ def edge_softmax(logits: Tensor, structure: EdgeStructure) -> Tensor:
     tensor([0.5000, 0.5000])
     """
     if structure.degree is not None:
-        return logits.unflatten(-1, (-1, structure.degree)).softmax(dim=-1).flatten(-2)
+        blocks: Tensor = logits.unflatten(-1, (-1, structure.degree))
+        return blocks.softmax(dim=-1).flatten(-2)
     index = structure.row.expand_as(logits)
     per_node = (*logits.shape[:-1], structure.num_nodes)
     highest = logits.new_full(per_node, -torch.inf).scatter_reduce(-1, index, logits.detach(), "amax")
@@ -155,6 +153,12 @@ def _compress(sorted_index: Tensor, num_nodes: int) -> Tensor:
     crow = sorted_index.new_zeros(num_nodes + 1)
     crow[1:] = torch.bincount(sorted_index, minlength=num_nodes).cumsum(0)
     return crow
+
+
+def _one_batch(x: Tensor, kept: int) -> Tensor:
+    """Join all leading dimensions into one, also where the tensor is empty."""
+    lead = x.shape[: x.dim() - kept]
+    return x.reshape(math.prod(lead), *x.shape[x.dim() - kept :])
 
 
 def _prepare(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
@@ -202,9 +206,14 @@ def _sampled_dot(
     out = a.new_zeros(copies, col.numel())
     if out.numel() == 0 or width == 0:
         return out
+    if out.numel() > (copies * nodes) ** 2:
+        # Edges that repeat so often that the kernel takes their number for an error.
+        row = torch.repeat_interleave(crow.diff())
+        return (a[:, row] * b[:, col]).sum(dim=-1)
     pattern = _block_diagonal(crow, col, out)
     flat_a, flat_b = a.reshape(copies * nodes, width), b.reshape(copies * nodes, width)
-    return torch.sparse.sampled_addmm(pattern, flat_a, flat_b.t(), beta=0.0).values().reshape(out.shape)
+    product: Tensor = torch.sparse.sampled_addmm(pattern, flat_a, flat_b.t(), beta=0.0)
+    return product.values().reshape(out.shape)
 
 
 @torch.library.custom_op("stgraph::neighbor_sum", mutates_args=())

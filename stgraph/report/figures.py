@@ -228,6 +228,7 @@ def _draw_lines(
         axes.plot(at, values, color=COLORS[i % len(COLORS)], linestyle=STYLES[i % len(STYLES)], lw=1.1, label=name)
     axes.plot(at, observed, color=INK, lw=0.8, marker="o", markersize=2.6, label="Observed")
     axes.plot(at, point, color=COLORS[0], lw=1.8, label=model_name)
+    axes.margins(x=0.015)
     style(axes)
 
 
@@ -276,7 +277,7 @@ def _draw_points(figure: Figure, axes: Axes, pos: Floats, values: Floats, name: 
         axes.scatter(
             pos[~known, 0], pos[~known, 1], s=size, facecolors="none", edgecolors=GREY, lw=1, label="no observed target"
         )
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(loc="outside lower right", frameon=False, fontsize=9)
     if known.any():
         low, high, extend = _color_range(values)
         # The worst on top, so that none hides under a good neighbour.

@@ -14,6 +14,8 @@ from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stgraph.report.files import write_then_rename
+
 __all__ = [
     "BAND",
     "COLORS",
@@ -83,8 +85,4 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) ->
         path: The file; its folder is made if it is not there.
         dpi: Dots per inch.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".partial-{target.name}")
-    figure.savefig(temporary, dpi=dpi, format="png")
-    return temporary.replace(target)
+    return write_then_rename(Path(path), lambda temporary: figure.savefig(temporary, dpi=dpi, format="png"))

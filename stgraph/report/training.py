@@ -75,7 +75,7 @@ def training_curves(path: str | os.PathLike[str], *, unit: str | None = None) ->
 
 
 def _draw_training(axes: Axes, columns: _Columns, train: _Columns) -> None:
-    for i, (name, values) in enumerate(train.items()):
+    for i, (name, values) in enumerate(sorted(train.items(), key=lambda item: item[0] == "loss_step")):
         known = np.isfinite(values)
         if name == "loss_step":
             at = _steps_as_epochs(columns)[known]

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from stgraph.errors import InputError, OutputExistsError
-from stgraph.tasks.options import RunOptions, to_dict
+from stgraph.tasks.options import DATASETS, RunOptions, to_dict
 
-__all__ = ["RunFolder", "read_config", "replace_file", "write_json"]
+__all__ = ["RunFolder", "default_output", "read_config", "replace_file", "write_json"]
 
 #: What may differ between the start of a run and its continuation, as it does not change the result.
 _FREE = {
@@ -34,6 +34,15 @@ _FREE = {
 }
 
 
+def default_output(path: str) -> str:
+    """Return the folder of a run that names none.
+
+    >>> default_output("germany_pm10"), default_output("data/speed.npy")
+    ('runs/germany_pm10', 'runs/speed')
+    """
+    return str(Path("runs") / (path if path in DATASETS else Path(path).name.split(".")[0]))
+
+
 class RunFolder:
     """Paths inside the folder of a run, and how the folder comes into being.
 
@@ -45,6 +54,7 @@ class RunFolder:
         self.path = Path(path).expanduser().absolute()
         self.config = self.path / "config.yaml"
         self.environment = self.path / "environment.json"
+        self.graph = self.path / "graph.pt"
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"

@@ -133,7 +133,8 @@ class Forecasting(LightningModule):
         """Log the validation errors, in data units, over all targets."""
         values = self.val_metrics.compute()["global"]
         self.val_metrics.reset()
-        self._validation = {f"val_{name}": float(value) for name, value in values.items()}
+        names = sorted(values, key=lambda name: f"val_{name}" != MONITOR)  # what decides comes first in the log
+        self._validation = {f"val_{name}": float(values[name]) for name in names}
         for name, value in self._validation.items():
             self.log(name, value, prog_bar=name == MONITOR, logger=False, sync_dist=True)
 

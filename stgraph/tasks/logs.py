@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import logging
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from stgraph.tasks.forecasting import Forecasting
 
 __all__ = ["MetricsFile", "RunLog"]
+
+_logger = logging.getLogger("stgraph")
 
 
 class MetricsFile(Logger):
@@ -91,13 +95,13 @@ class MetricsFile(Logger):
 
 
 class RunLog(Callback):
-    """Log the loss of steps and the errors of epochs, print a line per epoch, and time the epochs.
+    """Log the loss of steps and the errors of epochs, tell about each epoch, and time them.
 
     Rows are written before a checkpoint of the same step is, and the checkpoint knows how many there were.
 
     Args:
         every_n_steps: Steps between two rows of the training loss.
-        verbose: Print one line per epoch.
+        verbose: Send one line per epoch to the logger ``stgraph``.
     """
 
     def __init__(self, every_n_steps: int = 10, verbose: bool = False) -> None:
@@ -107,6 +111,7 @@ class RunLog(Callback):
         self.epoch_seconds: list[float] = []
         self._elapsed = 0.0
         self._started = 0.0
+        self._rate = math.nan
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the rows that an interrupted run wrote after its last checkpoint."""
@@ -122,6 +127,10 @@ class RunLog(Callback):
         """Start the clock of an epoch."""
         self._started, self._elapsed = time.perf_counter(), 0.0
 
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Note the learning rate; the schedule has moved on by the time that an epoch is logged."""
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Log the loss of a step."""
         if trainer.global_step % self.every_n_steps == 0:
@@ -131,13 +140,13 @@ class RunLog(Callback):
         """Log the mean loss and the validation errors of an epoch."""
         self.epoch_seconds.append(self._elapsed + time.perf_counter() - self._started)
         self._elapsed = 0.0
-        values = {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"], **pl_module.epoch_values()}
+        values = {"learning_rate": self._rate, **pl_module.epoch_values()}
         self._log(trainer, values)
         if self.verbose and trainer.is_global_zero:
             text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {values['train_loss']:.4g}"
             if MONITOR in values:
                 text += f"  validation RMSE {values[MONITOR]:.4g}  MAE {values['val_mae']:.4g}"
-            print(f"{text}  ({self.epoch_seconds[-1]:.1f} s)", flush=True)
+            _logger.info("%s  (%.1f s)", text, self.epoch_seconds[-1])
 
     def _log(self, trainer: Trainer, values: dict[str, float]) -> None:
         for logger in trainer.loggers:

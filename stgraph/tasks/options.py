@@ -164,7 +164,7 @@ class TrainerOptions:
 
 @dataclasses.dataclass
 class RunOptions:
-    """A whole training run.
+    """The run as a whole.
 
     Args:
         data: The series, its graph, its split and its windows.

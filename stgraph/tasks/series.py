@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from stgraph.errors import InputError
 from stgraph.models.options import SpecTraNetOptions, nearest_name
 from stgraph.tasks.options import DATASETS, DataOptions, ModelOptions
 
-__all__ = ["calendar_periods", "describe_model", "load_series", "make_datamodule", "read_series", "resolve_data"]
+__all__ = ["calendar_periods", "describe_model", "graph_of", "load_series", "make_datamodule", "read_series", "resolve_data", "resolve_model", "share_graph"]
 
 #: What belongs to the graph of a series, not to its period: the test period takes it from the training period.
-GRAPH_KEYS = ("pos", "edge_index", "edge_attr", "edge_weight", "static")
+GRAPH_KEYS = ("pos", "edge_index", "edge_attr", "edge_weight", "static", "grid", "node_names", "channel_names")
 
 _SECOND = 1e9
 _CALENDAR = (86400 * _SECOND, 7 * 86400 * _SECOND, 365.2425 * 86400 * _SECOND)
@@ -42,8 +42,13 @@ def _absolute(path: str | None) -> str | None:
     return path if path is None or path in DATASETS else str(Path(path).expanduser().absolute())
 
 
-def read_series(path: str, options: DataOptions) -> Data:
+def read_series(path: str, options: DataOptions, *, quiet: bool = False) -> Data:
     """Read a file or an embedded data set, crop it and keep the channels asked for; no edges yet.
+
+    Args:
+        path: The file or the name of the data set.
+        options: The data options.
+        quiet: Do not warn of missing coordinates, as the graph is known.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -62,7 +67,10 @@ def read_series(path: str, options: DataOptions) -> Data:
         if not Path(path).suffix and not Path(path).exists():
             raise InputError(f"unknown data set {path!r}{nearest_name(path, DATASETS)}")
         coordinates = options.coordinates or "cartesian"
-        data = from_file(path, coords=options.coords, coordinates=coordinates, null_value=options.null_value)
+        with warnings.catch_warnings():
+            if quiet:
+                warnings.filterwarnings("ignore", "no coordinates were given")
+            data = from_file(path, coords=options.coords, coordinates=coordinates, null_value=options.null_value)
     if options.crop != "none":
         data = crop(data, options.crop, options.crop_size, options.crop_box)
     if options.channels is not None:
@@ -85,54 +93,60 @@ def load_series(options: DataOptions, num_neighbors: int | None = None) -> tuple
     series = _connect(read_series(options.path, options), options, num_neighbors)
     if options.test is None:
         return series, None
-    return series, share_graph(series, read_series(options.test, options), options.test)
+    return series, share_graph(Data(**graph_of(series)), read_series(options.test, options, quiet=True), options.test)
 
 
-def share_graph(series: Data, other: Data, name: str) -> Data:
-    """Give another period of the same nodes the graph of ``series``.
+def graph_of(series: Data) -> dict[str, Any]:
+    """Return the graph of a series without its values, with the numbers of nodes and channels."""
+    graph = {key: series[key] for key in GRAPH_KEYS if series.get(key) is not None}
+    return {**graph, "num_nodes": series.x.shape[0], "num_channels": series.x.shape[2]}
+
+
+def share_graph(graph: Data, other: Data, name: str) -> Data:
+    """Give another period of the same nodes a graph, as :func:`graph_of` returns it.
 
     Raises:
-        InputError: If the nodes or channels differ.
+        InputError: If the nodes, the channels or the size of the grid differ.
     """
-    ours, theirs = ((data.x.shape[0], data.x.shape[2]) for data in (series, other))
+    ours, theirs = (graph.num_nodes, graph.num_channels), (other.x.shape[0], other.x.shape[2])
     if ours != theirs:
         raise InputError(
             f"{name} has {theirs[0]} nodes and {theirs[1]} channels; the training data has {ours[0]} and {ours[1]}"
         )
-    if series.get("grid") != other.get("grid"):
-        raise InputError(f"{name} has the grid {other.get('grid')}; the training data has {series.get('grid')}")
+    if graph.get("grid") != other.get("grid"):
+        raise InputError(f"{name} has the grid {other.get('grid')}; the training data has {graph.get('grid')}")
     for key in GRAPH_KEYS:
-        if series.get(key) is not None:
-            other[key] = series[key]
+        if graph.get(key) is not None:
+            other[key] = graph[key]
     return other
 
 
-def _connect(data: Data, options: DataOptions, num_neighbors: int | None) -> Data:
-    from stgraph.data import transforms
+def _connect(series: Data, options: DataOptions, num_neighbors: int | None) -> Data:
+    from stgraph import data as source
 
-    nodes = data.x.shape[0]
+    nodes = series.x.shape[0]
     if options.edges == "model":
         # A grid needs no edges here: the model takes its stencil and the loss the two-dimensional spectrum.
-        if data.get("grid") is not None or num_neighbors is None or nodes < 2:
-            return data
-        return _apply(transforms.KNNGraph(min(num_neighbors, nodes - 1)), data)
+        if series.get("grid") is not None or num_neighbors is None or nodes < 2:
+            return series
+        return _apply(source.KNNGraph(min(num_neighbors, nodes - 1)), series)
     if options.edges == "own":
-        if data.get("edge_index") is None:
+        if series.get("edge_index") is None:
             raise InputError("data.edges is 'own', but the data has no edges")
-        return data
+        return series
     if options.edges == "knn":
         if options.k >= nodes:
             raise InputError(f"data.k is {options.k}; expected less than the number of nodes, {nodes}")
-        return _apply(transforms.KNNGraph(options.k), data)
+        return _apply(source.KNNGraph(options.k), series)
     if options.edges == "radius":
         if options.radius is None or options.radius <= 0:
             raise InputError(f"data.radius is {options.radius}; edges='radius' needs a radius above 0")
-        return _apply(transforms.RadiusGraph(options.radius), data)
+        return _apply(source.RadiusGraph(options.radius), series)
     if options.edges == "grid":
-        if data.get("grid") is None:
+        if series.get("grid") is None:
             raise InputError("data.edges is 'grid', but the data is no grid")
-        return _apply(transforms.GridStencilGraph(options.neighbors), data)
-    return _apply(transforms.AdjacencyGraph(_adjacency(options, nodes)), data)
+        return _apply(source.GridStencilGraph(options.neighbors), series)
+    return _apply(source.AdjacencyGraph(_adjacency(options, nodes)), series)
 
 
 def _apply(transform: Any, data: Data) -> Data:
@@ -188,49 +202,40 @@ def calendar_periods(series: Data) -> list[float]:
     return [period / step for period in _CALENDAR if period > 2 * step and covered >= _CYCLES * period]
 
 
-def describe_model(options: ModelOptions, datamodule: SeriesDataModule, out_channels: int | None) -> dict[str, Any]:
-    """Return name and arguments of the model of a run, as :func:`~stgraph.tasks.checkpoints.build_model` takes them.
+def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:
+    """Fill in the values of the preset, and no more neighbours than there are other nodes.
 
     Raises:
         InputError: If an option does not fit the data or the model.
     """
-    series = datamodule.series
-    nodes, _, channels = series.x.shape
-    arguments: dict[str, Any] = {
-        "in_channels": channels,
-        "input_steps": datamodule.input_steps,
-        "horizon": datamodule.horizon,
-        "out_channels": out_channels,
-        "num_nodes": nodes,
-    }
     given = {k: v for k, v in dataclasses.asdict(options).items() if k != "name"}
     if options.name != "spectranet":
         changed = sorted(k for k, v in given.items() if v != getattr(SpecTraNetOptions(), k))
         if changed:
             raise InputError(f"model.{changed[0]} does not apply to the model {options.name!r}")
-        return {"name": options.name, "arguments": arguments}
-    if options.num_neighbors is not None and options.num_neighbors >= nodes:
-        raise InputError(
-            f"model.num_neighbors is {options.num_neighbors}; expected less than the number of nodes, {nodes}"
-        )
+        return options
     # Options left at None would be resolved again when the model is rebuilt, perhaps by a later version.
-    resolved = dataclasses.asdict(SpecTraNetOptions(**given).resolve())
-    resolved["num_neighbors"] = max(min(resolved["num_neighbors"], nodes - 1), 1)
-    arguments |= {"pos_dim": series.pos.shape[1], "calendar_periods": calendar_periods(datamodule.train_series)}
-    return {"name": options.name, "arguments": {**arguments, **resolved}}
+    resolved = ModelOptions(name=options.name, **dataclasses.asdict(SpecTraNetOptions(**given).resolve()))
+    if num_nodes is not None and resolved.num_neighbors is not None and resolved.num_neighbors >= num_nodes:
+        if options.num_neighbors is not None:
+            raise InputError(
+                f"model.num_neighbors is {options.num_neighbors}; expected less than the number of nodes, {num_nodes}"
+            )
+        resolved.num_neighbors = max(num_nodes - 1, 1)
+    return resolved
 
 
-def missing_share(series: Data) -> float:
-    """Return the share of values that are not observed."""
-    mask = series.get("mask")
-    return 0.0 if mask is None else 1 - float(mask.float().mean())
-
-
-def format_share(share: float) -> str:
-    """Format a share as a percentage.
-
-    >>> format_share(0.5), format_share(1e-5)
-    ('50 %', '0.001 %')
-    """
-    digits = 0 if share == 0 else max(0, -math.floor(math.log10(share)) - 2)
-    return f"{100 * share:.{digits}f} %"
+def describe_model(options: ModelOptions, datamodule: SeriesDataModule, out_channels: int | None) -> dict[str, Any]:
+    """Return name and arguments of the model of a run, as :func:`~stgraph.tasks.checkpoints.build_model` takes them."""
+    series = datamodule.series
+    arguments: dict[str, Any] = {
+        "in_channels": series.x.shape[2],
+        "input_steps": datamodule.input_steps,
+        "horizon": datamodule.horizon,
+        "out_channels": out_channels,
+        "num_nodes": series.x.shape[0],
+    }
+    if options.name == "spectranet":
+        arguments |= {"pos_dim": series.pos.shape[1], "calendar_periods": calendar_periods(datamodule.train_series)}
+        arguments |= {k: v for k, v in dataclasses.asdict(options).items() if k != "name"}
+    return {"name": options.name, "arguments": arguments}

@@ -200,7 +200,7 @@ def test_static_covariates_and_names():
 
 
 def test_graphs_of_series_can_be_batched():
-    graphs = [from_array(np.random.rand(4, n), coords=line(n)) for n in (2, 3)]
+    graphs = [from_array(np.arange(4.0 * n).reshape(4, n), coords=line(n)) for n in (2, 3)]
     batch = Batch.from_data_list(graphs)
     assert batch.x.shape == (5, 4, 1)
 

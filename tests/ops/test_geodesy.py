@@ -101,12 +101,14 @@ def test_local_plane_across_the_date_line_is_a_shifted_copy():
 
 def test_local_plane_around_a_pole():
     ring = degrees((0, 89), (90, 89), (180, 89), (-90, 89))
-    torch.testing.assert_close(local_plane(ring).norm(dim=1), torch.full((4,), math.radians(1) * R).double())
+    torch.testing.assert_close(
+        local_plane(ring).norm(dim=1), torch.full((4,), math.radians(1) * R, dtype=torch.float64)
+    )
 
 
 def test_local_plane_of_the_origin_and_its_antipode():
     plane = local_plane(degrees((10, 20), (-170, -20)), origin=degrees((10, 20))[0])
-    torch.testing.assert_close(plane, torch.tensor([[0.0, 0.0], [math.pi * R, 0.0]]).double(), rtol=1e-9, atol=1e-6)
+    torch.testing.assert_close(plane, degrees((0.0, 0.0), (math.pi * R, 0.0)), rtol=1e-9, atol=1e-6)
 
 
 def test_local_plane_keeps_further_columns_and_leading_dimensions():

@@ -13,6 +13,7 @@ from stgraph.data.coordinates import Coordinates
 from stgraph.data.datasets.locate import locate
 from stgraph.data.files import reading
 from stgraph.data.graph import from_array
+from stgraph.data.npz_files import open_npz
 
 __all__ = ["colorado_climate", "germany_pm10", "ireland_wind", "north_america_temperature"]
 
@@ -156,5 +157,5 @@ def _stations(name: str, root: str | PathLike[str] | None, coordinates: Coordina
 
 def _load(name: str, root: str | PathLike[str] | None) -> dict[str, npt.NDArray[Any]]:
     path = locate(name, root)
-    with reading(path), np.load(path, allow_pickle=False) as archive:
+    with reading(path), open_npz(path) as archive:
         return dict(archive)

@@ -1,0 +1,151 @@
+"""What ``stgraph info`` says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+
+from stgraph.cli.parser import describe_arguments
+from stgraph.cli.tables import error_table, format_share, seed_table
+from stgraph.errors import InputError
+from stgraph.models import MODELS
+from stgraph.models.options import PRESETS, SpecTraNetOptions, nearest_name
+from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.options import DATASETS, DataOptions
+from stgraph.tasks.series import read_series
+
+__all__ = ["describe", "describe_series"]
+
+
+def describe(target: str, coords: str | None = None) -> str:
+    """Describe a file, a data set, a run or a model.
+
+    Raises:
+        InputError: If the target is none of these.
+    """
+    path = Path(target).expanduser()
+    if path.is_dir() and path.suffix != ".zarr":
+        return describe_run(RunFolder(path))
+    if target in MODELS:
+        return describe_model(target)
+    if target not in DATASETS and not path.exists():
+        names = [*DATASETS, *MODELS]
+        raise InputError(f"{target!r} is no file, run, data set or model{nearest_name(target, names)}")
+    edges = "own" if target in DATASETS else "model"
+    return describe_series(read_series(target, DataOptions(path=target, coords=coords, edges=edges)))  # type: ignore[arg-type]
+
+
+def describe_series(series: Data) -> str:
+    """Describe the graph of a series: sizes, channels, what is missing, times and edges.
+
+    >>> print(describe_series(Data(x=torch.tensor([[[1.0], [3.0]]]), pos=torch.zeros(1, 2))))
+    nodes       1
+    steps       2
+    channels    1
+    missing     0 %
+    channel 0   1 to 3, mean 2, 0 % missing
+    coordinates 2 dimensions, 0 to 0, 0 to 0
+    """
+    nodes, steps, channels = series.x.shape
+    mask = series.get("mask")
+    missing = 0.0 if mask is None else 1 - float(mask.float().mean())
+    grid = series.get("grid")
+    facts = {
+        "nodes": f"{nodes}" if grid is None else f"{nodes} (grid of {grid[0]} x {grid[1]})",
+        "steps": f"{steps}",
+        "channels": f"{channels}",
+        "missing": format_share(missing),
+    }
+    names = series.get("channel_names") or [f"channel {i}" for i in range(channels)]
+    for i, name in enumerate(names):
+        facts[name] = _describe_channel(series, i)
+    facts |= _describe_time(series) | _describe_graph(series)
+    width = max(len("coordinates"), *(len(name) for name in facts)) + 1
+    return "\n".join(f"{name.ljust(width)}{value}" for name, value in facts.items())
+
+
+def _describe_channel(series: Data, channel: int) -> str:
+    values, mask = series.x[..., channel], series.get("mask")
+    observed = values.flatten() if mask is None else values[mask[..., channel]]
+    if observed.numel() == 0:
+        return "never observed"
+    missing = format_share(1 - observed.numel() / values.numel())
+    return f"{observed.min():g} to {observed.max():g}, mean {observed.double().mean():.4g}, {missing} missing"
+
+
+def _describe_time(series: Data) -> dict[str, str]:
+    time = series.get("time")
+    if time is None:
+        return {}
+    if time.dim() == 2:
+        return {"time": "each node has its own times"}
+    if time.is_floating_point():
+        facts = {"time": f"{time[0]:g} to {time[-1]:g}"}
+        return facts if len(time) < 2 else {**facts, "time step": f"{(time[1:] - time[:-1]).median():g}"}
+    import numpy as np
+    import pandas as pd
+
+    first, last = (np.datetime_as_string(t, unit="m") for t in time[[0, -1]].numpy().astype("datetime64[ns]"))
+    facts = {"time": f"{first} to {last}"}
+    if len(time) > 1:
+        step = time[1:] - time[:-1]
+        usual = int(step.median())
+        uneven = int((step != usual).sum())
+        facts["time step"] = f"{pd.Timedelta(usual, unit='ns')}" + (f", {uneven} steps differ" if uneven else "")
+    return facts
+
+
+def _describe_graph(series: Data) -> dict[str, str]:
+    facts = {}
+    pos = series.get("pos")
+    if pos is not None:
+        ranges = ", ".join(f"{low:g} to {high:g}" for low, high in zip(pos.amin(0), pos.amax(0), strict=True))
+        facts["coordinates"] = f"{pos.shape[1]} dimensions, {ranges}"
+    edges = series.get("edge_index")
+    if edges is not None:
+        degree = torch.bincount(edges[1], minlength=series.x.shape[0])
+        facts["edges"] = f"{edges.shape[1]}, in-degree {int(degree.min())} to {int(degree.max())}"
+    return facts
+
+
+def describe_run(folder: RunFolder) -> str:
+    """Describe a run: what it was trained on, how far it is, and its errors.
+
+    Raises:
+        InputError: If the folder holds no run.
+    """
+    options = read_config(folder.config)
+    data = options.data
+    lines = [
+        f"run of {options.model.name} on {data.path}",
+        f"{data.input_steps} steps in, {data.horizon} out, seed {options.seed}",
+    ]
+    if not folder.results.is_file():
+        state = "interrupted; continue it with --resume" if folder.last.is_file() else "not trained"
+        return "\n".join([*lines, state])
+    results: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))
+    if "seeds" in results:
+        return "\n".join([*lines, "", seed_table(results)])
+    lines.append(f"{results['parameters']} parameters, {results.get('epochs', 0)} epochs")
+    return "\n".join([*lines, "", error_table(results)])
+
+
+def describe_model(name: str) -> str:
+    """Describe a model: what it is and which options it has, with the values of the presets."""
+    from stgraph.models import get_model
+
+    first = (get_model(name).__doc__ or "").strip().split("\n")[0]
+    lines = [f"{name}: {first}"]
+    if name != "spectranet":
+        return lines[0]
+    texts = describe_arguments(SpecTraNetOptions)
+    lines += ["", "options (--model.NAME), with the values of the presets " + " and ".join(PRESETS), ""]
+    for field in dataclasses.fields(SpecTraNetOptions):
+        values = " | ".join(str(preset.get(field.name)) for preset in PRESETS.values())
+        lines.append(f"  {field.name:<24}{values:<24}{texts.get(field.name, '')}")
+    return "\n".join(lines)

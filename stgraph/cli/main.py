@@ -1,0 +1,166 @@
+"""The entry point of the commands."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from stgraph.errors import InputError, InputTypeError
+from stgraph.models.options import nearest_name
+
+__all__ = ["COMMANDS", "main"]
+
+
+class Command(NamedTuple):
+    """A command: where its options and its function are, and how its help describes it."""
+
+    options: str
+    function: str
+    summary: str
+    positional: tuple[str, ...]
+    shortcuts: tuple[str, ...] = ()
+    examples: str = ""
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command(
+        "stgraph.tasks.options:RunOptions",
+        "stgraph.cli.commands:train",
+        "train a model and compare it with simple forecasts",
+        ("data.path",),
+        ("data.test", "data.coords"),
+        """examples:
+  stgraph train germany_pm10
+  stgraph train data.npy --coords coords.npy
+  stgraph train train.npy --test test.npy --data.input_steps 12 --data.horizon 3 --output runs/mine
+  stgraph train --config config.yaml --trainer.max_epochs 20 --seeds 3""",
+    ),
+    "evaluate": Command(
+        "stgraph.cli.options:EvaluateOptions",
+        "stgraph.cli.commands:evaluate",
+        "errors of a trained model on its test period or on other data",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph evaluate runs/germany_pm10
+  stgraph evaluate runs/mine new_period.npy""",
+    ),
+    "predict": Command(
+        "stgraph.cli.options:PredictOptions",
+        "stgraph.cli.commands:predict",
+        "forecast with a trained model",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph predict runs/mine latest.npy --output forecast.csv""",
+    ),
+    "info": Command(
+        "stgraph.cli.options:InfoOptions",
+        "stgraph.cli.commands:info",
+        "what is in a file, a data set, a run or a model",
+        ("target",),
+        (),
+        """examples:
+  stgraph info data.npy
+  stgraph info germany_pm10
+  stgraph info runs/mine
+  stgraph info spectranet""",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: The words after ``stgraph``; those of the command line by default.
+
+    Returns:
+        int: Exit code: 0, or 2 for input that cannot be used.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        import stgraph
+
+        print(stgraph.__version__)
+        return 0
+    name = words.pop(0)
+    if name not in COMMANDS:
+        return _fail("stgraph", f"unknown command {name!r}{nearest_name(name, COMMANDS)}")
+    try:
+        options = parse_command(name, words)
+        _show_notices()
+        _load(COMMANDS[name].function)(options)
+    except (InputError, InputTypeError, FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        return _fail(f"stgraph {name}", str(error))
+    except ImportError as error:
+        # Ours say which extra to install; those of Python name the module and mean a broken installation.
+        if error.name is not None:
+            raise
+        return _fail(f"stgraph {name}", str(error))
+    return 0
+
+
+def parse_command(name: str, words: Sequence[str]) -> Any:
+    """Return the options of a command; a run that is resumed lends its configuration."""
+    from stgraph.cli.parser import parse
+
+    command = COMMANDS[name]
+
+    def read(given: Sequence[str]) -> Any:
+        return parse(
+            _load(command.options),
+            given,
+            prog=f"stgraph {name}",
+            positional=command.positional,
+            shortcuts={full.split(".")[-1]: full for full in command.shortcuts},
+            summary=command.summary,
+            examples=command.examples,
+        )
+
+    options = read(words)
+    if name == "train" and options.resume:
+        from stgraph.tasks.folder import RunFolder, default_output
+
+        output = options.output or (options.data.path and default_output(options.data.path))
+        if output and RunFolder(output).is_run:
+            options = read(["--config", str(RunFolder(output).config), *words])
+    return options
+
+
+def _overview() -> str:
+    lines = ["usage: stgraph COMMAND [options]", "", "Forecasts of measurements at places over time, on graphs.", ""]
+    lines += [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "stgraph COMMAND --help lists the options of a command."])
+
+
+def _fail(prog: str, message: str) -> int:
+    print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _show_notices() -> None:
+    """Show the package's notices and warnings as plain lines."""
+    logger = logging.getLogger("stgraph")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+    def plain(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = plain
+
+
+def _load(path: str) -> Any:
+    module, attribute = path.split(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,242 @@
+"""A training run from its options to the files of its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import LambdaCallback
+
+from stgraph.data.datamodule import STAGES, GraphToDevice, SeriesDataModule
+from stgraph.models.base import Forecaster
+from stgraph.tasks.artefacts import write_artefacts
+from stgraph.tasks.calibration import calibrate_quantiles
+from stgraph.tasks.checkpoints import EXTRA, build_model, load_forecaster, read_checkpoint, write_atomically
+from stgraph.tasks.environment import describe_environment, peak_memory_mb
+from stgraph.tasks.evaluation import Forecasts, evaluate_baselines, forecast, new_metrics
+from stgraph.tasks.folder import RunFolder, default_output, write_json
+from stgraph.tasks.forecasting import Forecasting
+from stgraph.tasks.logs import RunLog
+from stgraph.tasks.options import RunOptions
+from stgraph.tasks.series import describe_model, graph_of, load_series, make_datamodule, resolve_data, resolve_model
+from stgraph.tasks.trainer import accelerator_of, is_main_process, make_trainer, quiet_lightning
+
+__all__ = ["prepare", "train"]
+
+
+def train(options: RunOptions) -> dict[str, Any]:
+    """Train a model, evaluate it, and write the folder of the run.
+
+    Args:
+        options: The options.
+
+    Returns:
+        dict: The content of ``results.json``; empty in all but the first of several processes.
+
+    Raises:
+        InputError: If an option, the data or the output folder cannot be used; nothing has been changed then.
+    """
+    options.check()
+    assert options.data.path is not None
+    options = dataclasses.replace(options, output=options.output or default_output(options.data.path))
+    return _train_seeds(options) if options.seeds > 1 else _train_once(options)
+
+
+def _train_seeds(options: RunOptions) -> dict[str, Any]:
+    assert options.output is not None
+    folder = RunFolder(options.output)
+    folder.check(overwrite=options.overwrite, resume=options.resume)
+    seeds = list(range(options.seed, options.seed + options.seeds))
+    if not (options.resume and folder.is_run):
+        folder.create(options, describe_environment(options.seed))
+    runs = []
+    try:
+        for seed in seeds:
+            one = dataclasses.replace(
+                options, seed=seed, seeds=1, output=str(folder.path / f"seed_{seed}"), overwrite=False
+            )
+            runs.append(_train_once(one, on_start=folder.commit))
+    except BaseException:
+        folder.rollback()
+        raise
+    results = summarise(seeds, runs)
+    write_json(folder.results, results)
+    return results
+
+
+def summarise(seeds: list[int], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return mean and standard deviation of the errors over seeds, and the errors of the baselines, which have none."""
+    names = [name for name, value in runs[0]["test"]["global"].items() if isinstance(value, float)]
+    values = {name: [float(run["test"]["global"][name]) for run in runs] for name in names}
+    return {
+        "model": runs[0]["model"],
+        "seeds": seeds,
+        "mean": {name: statistics.mean(v) for name, v in values.items()},
+        "std": {name: statistics.stdev(v) for name, v in values.items()},
+        "runs": values,
+        "baselines": runs[0]["baselines"],
+        "seconds_per_epoch": [run["seconds_per_epoch"] for run in runs],
+    }
+
+
+def _train_once(options: RunOptions, on_start: Callable[[], None] | None = None) -> dict[str, Any]:
+    assert options.output is not None
+    folder, main = RunFolder(options.output), is_main_process()
+    if main:
+        folder.check(overwrite=options.overwrite, resume=options.resume)
+    seed_everything(options.seed, verbose=False)
+    options, datamodule = prepare(options)
+    resume = options.resume and folder.is_run
+    if resume:
+        folder.check_resume(options)
+    elif main:
+        # The switches say how this start treats the folder; they are no part of the run.
+        stored = dataclasses.replace(options, overwrite=False, resume=False, output=str(folder.path))
+        folder.create(stored, describe_environment(options.seed))
+        graph = graph_of(datamodule.series)
+        write_atomically(folder.graph, lambda path: torch.save(graph, path))
+    with quiet_lightning(), _rolled_back(folder):
+        return _Run(options, datamodule, folder, resume).run(on_start)
+
+
+@contextlib.contextmanager
+def _rolled_back(folder: RunFolder) -> Any:
+    try:
+        yield
+    except BaseException:
+        folder.rollback()
+        raise
+
+
+def prepare(options: RunOptions) -> tuple[RunOptions, SeriesDataModule]:
+    """Load the data of a run, split it, and fill in all options that depend on it.
+
+    Raises:
+        InputError: If the data or an option cannot be used.
+    """
+    data = resolve_data(options.data)
+    series, test_series = load_series(data, resolve_model(options.model, None).num_neighbors)
+    datamodule = make_datamodule(series, test_series, data, options.seed)
+    model = resolve_model(options.model, series.x.shape[0])
+    return dataclasses.replace(options, data=data, model=model), datamodule
+
+
+class _Run:
+    """One run on prepared options and data."""
+
+    def __init__(self, options: RunOptions, datamodule: SeriesDataModule, folder: RunFolder, resume: bool) -> None:
+        self.options, self.datamodule, self.folder = options, datamodule, folder
+        self.resume_from = folder.last if resume and folder.last.is_file() else None
+        self.description = describe_model(options.model, datamodule, options.data.out_channels)
+        self.model: Forecaster = build_model(self.description)
+        self.model.fit(datamodule.train_series, datamodule.starts["train"])
+
+    def run(self, on_start: Callable[[], None] | None) -> dict[str, Any]:
+        training: dict[str, Any] = {"parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad)}
+        if training["parameters"]:
+            training |= self._fit(on_start)
+        elif is_main_process():
+            self._started(on_start)
+            self._save_untrained()
+        return self._finish(training) if is_main_process() else {}
+
+    def _started(self, on_start: Callable[[], None] | None) -> None:
+        self.folder.commit()
+        if on_start is not None:
+            on_start()
+
+    def _fit(self, on_start: Callable[[], None] | None) -> dict[str, Any]:
+        options = self.options
+        task = Forecasting(
+            self.model,
+            options.loss,
+            options.optimizer,
+            seed=options.seed,
+            compile=options.compile,
+            description=self.description,
+        )
+        step = None if self.resume_from is None else int(read_checkpoint(self.resume_from)["global_step"])
+        begin = LambdaCallback(on_train_start=lambda *_: self._started(on_start) if is_main_process() else None)
+        trainer = make_trainer(options.trainer, self.folder, [begin], step)
+        trainer.fit(task, datamodule=self.datamodule, ckpt_path=self.resume_from)
+        return _training_summary(trainer)
+
+    def _save_untrained(self) -> None:
+        """Write a checkpoint of a model that has nothing to train."""
+        state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        content = {EXTRA: {"model": self.description}, "state_dict": state}
+        write_atomically(self.folder.best, lambda path: torch.save(content, path))
+
+    def _finish(self, training: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate the best weights on the test period and write all about it."""
+        options, datamodule, folder = self.options, self.datamodule, self.folder
+        device = accelerator_of(options.trainer)
+        model = load_forecaster(folder.best).to(device)
+        if options.calibrate and model.quantiles is not None:
+            self._calibrate(model, device)
+        names = datamodule.series.get("channel_names")
+        metrics = new_metrics(model, names)
+        forecasts = forecast(model, datamodule.loader("test"), device, metrics)
+        save_predictions(folder.predictions, forecasts)
+        results = {
+            "model": options.model.name,
+            "test": metrics.compute(),
+            "baselines": evaluate_baselines(
+                options.baselines, datamodule, datamodule.loader("test"), model.out_channels
+            ),
+            **training,
+            "windows": {stage: len(datamodule.starts[stage]) for stage in STAGES},
+            "nodes": datamodule.series.x.shape[0],
+            "observed_targets": float(forecasts.mask.mean()),
+            "channels": options.data.channels,
+            "channel_names": None if names is None else list(names),
+            "seed": options.seed,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        write_artefacts(folder, options, model, datamodule.series, forecasts, results)
+        write_json(folder.results, results)
+        return results
+
+    def _calibrate(self, model: Forecaster, device: str) -> None:
+        move = GraphToDevice()
+        offset = calibrate_quantiles(model, (move(batch, device) for batch in self.datamodule.loader("val")))
+        checkpoint = read_checkpoint(self.folder.best)
+        checkpoint["state_dict"]["model.quantile_offset"] = offset.cpu()
+        write_atomically(self.folder.best, lambda path: torch.save(checkpoint, path))
+
+
+def _training_summary(trainer: Trainer) -> dict[str, Any]:
+    from stgraph.tasks.checkpoints import RunCheckpoints
+
+    log = next(c for c in trainer.callbacks if isinstance(c, RunLog))
+    checkpoints = next(c for c in trainer.callbacks if isinstance(c, RunCheckpoints))
+    if trainer.is_global_zero and not checkpoints.best_path.is_file():
+        raise RuntimeError("training wrote no checkpoint: it ended before the first validation")
+    seconds = log.epoch_seconds
+    return {
+        "best_val_rmse": checkpoints.best_score,
+        "best_epoch": checkpoints.best_epoch,
+        "epochs": len(seconds),
+        "seconds_per_epoch": statistics.median(seconds) if seconds else None,
+        "training_seconds": sum(seconds),
+    }
+
+
+def save_predictions(path: Path, forecasts: Forecasts) -> None:
+    """Write forecasts, targets and their mask, window starts and target times into one ``.npz`` file."""
+    arrays: dict[str, Any] = {
+        "y_pred": forecasts.prediction,
+        "y_true": np.where(forecasts.mask, forecasts.target, np.nan),
+        "y_mask": forecasts.mask,
+        "start": forecasts.start,
+    }
+    if forecasts.time is not None:
+        arrays["time"] = forecasts.time
+    write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
