@@ -85,6 +85,9 @@ def _read(path: Path) -> dict[str, Any]:
     wanted = {"model", "cfg", "min", "max"}
     if not isinstance(content, dict) or not wanted <= set(content):
         raise CheckpointError(f"{path} is no checkpoint of the original; expected a dictionary with {sorted(wanted)}")
+    lacking = {"temporal.in_proj.weight", "temporal.pool_param"} - set(content["model"])
+    if lacking:
+        raise CheckpointError(f"{path} lacks the weights {sorted(lacking)}")
     return content
 
 

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from lightning.pytorch import Callback
 
 from stgraph.tasks.checkpoints import read_checkpoint
@@ -86,7 +85,6 @@ def test_a_finished_run_stays_finished(uninterrupted, tmp_path):
 
 def test_a_run_that_stopped_early_does_not_start_again(tmp_path):
     arguments = {"max_epochs": 30, "early_stopping": 1, "schedule": "constant"}
-    arguments["model"] = None
     task, folder, trainer = fit(tmp_path / "run", **arguments)
     assert trainer.global_step < 150, "the run was to stop early"
     again, _, resumed = fit(tmp_path / "run", resume=folder.last, **arguments)
@@ -112,7 +110,6 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from lightning.pytorch import Callback
-from stgraph.tasks.folder import RunFolder
 from tests.tasks.training import fit
 
 class Slow(Callback):
@@ -120,41 +117,38 @@ class Slow(Callback):
         Path(sys.argv[1], "step").write_text(str(trainer.global_step))
         time.sleep(0.05)
 
-folder = RunFolder(sys.argv[1])
-fit(folder.path, callbacks=[Slow()], max_epochs=3, log_every_n_steps=1, checkpoint_every_n_steps=3,
-    resume=folder.last if folder.last.exists() else None)
+fit(Path(sys.argv[1]), callbacks=[Slow()], max_epochs=3, log_every_n_steps=1, checkpoint_every_n_steps=3)
 """
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def run_until(folder: Path, step: int) -> None:
+    """Train in another process and kill it by SIGKILL some time after it has begun a step."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment)
-
-
-def test_a_killed_process_is_continued(tmp_path):
-    task, whole, _ = fit(tmp_path / "whole", max_epochs=3, log_every_n_steps=1)
-    (tmp_path / "killed").mkdir()
-    target = int(torch.randint(4, 14, (), generator=torch.Generator().manual_seed(time.time_ns() % 2**31)))
-    process = start(tmp_path / "killed")
-    deadline = time.monotonic() + 120
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment)
+    marker, deadline = folder / "step", time.monotonic() + 120
     try:
-        while time.monotonic() < deadline and process.poll() is None:
-            marker = tmp_path / "killed" / "step"
-            if marker.is_file() and int(marker.read_text() or -1) >= target:
-                break
+        while not (marker.is_file() and int(marker.read_text() or -1) >= step):
+            assert process.poll() is None, "the process ended before it could be killed"
+            assert time.monotonic() < deadline
             time.sleep(0.005)
-        assert process.poll() is None, "the process ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_killed_process_is_continued(tmp_path):
+    task, whole, _ = fit(tmp_path / "whole", max_epochs=3, log_every_n_steps=1)
+    (tmp_path / "killed").mkdir()
+    step = 4 + time.time_ns() % 10
+    run_until(tmp_path / "killed", step)
     folder = RunFolder(tmp_path / "killed")
-    assert not (read_checkpoint(folder.last)["global_step"] == 15)
-    process = start(folder.path)
-    assert process.wait(timeout=120) == 0
-    last = read_checkpoint(folder.last)
-    assert last["global_step"] == 15, f"killed at step {target}"
-    assert same_bits(read_checkpoint(whole.last)["state_dict"], last["state_dict"]), f"killed at step {target}"
-    assert folder.metrics.read_text() == whole.metrics.read_text(), f"killed at step {target}"
-    assert same_bits(weights(task), last["state_dict"])
+    assert read_checkpoint(folder.last)["global_step"] < 15
+    again, _, trainer = fit(
+        folder.path, resume=folder.last, max_epochs=3, log_every_n_steps=1, checkpoint_every_n_steps=3
+    )
+    assert trainer.global_step == 15
+    assert same_bits(weights(task), weights(again)), f"killed at step {step}"
+    assert folder.metrics.read_text() == whole.metrics.read_text(), f"killed at step {step}"
+    assert same_bits(read_checkpoint(whole.best)["state_dict"], read_checkpoint(folder.best)["state_dict"])
