@@ -91,8 +91,8 @@ def split_by_date(time: Any, val_start: Any, test_start: Any) -> Split:
 
     Args:
         time: Times ``[T]`` as a series has them: int64 nanoseconds since 1970, float64, or NumPy datetimes.
-        val_start: First time of validation: a date, datetime, NumPy datetime or ISO string (in UTC where it names no time
-            zone), or a number in the unit of ``time``.
+        val_start: First time of validation: a date, datetime, NumPy datetime or ISO string (in UTC where it names no
+            time zone), or a number in the unit of ``time``.
         test_start: First time of test.
 
     Raises:
@@ -119,8 +119,8 @@ def split_windows(starts: Tensor, ratios: Sequence[float] = (7, 1, 2)) -> Window
     r"""Split windows in time by ratios ("window then split").
 
     Training and test get their shares rounded to the nearest number, validation the rest, as in `"Diffusion
-    Convolutional Recurrent Neural Network" <https://arxiv.org/abs/1707.01926>`_. The last input steps of a part are then
-    also target steps of the part before it.
+    Convolutional Recurrent Neural Network" <https://arxiv.org/abs/1707.01926>`_. The first windows of a part
+    then begin in the part before it.
 
     Args:
         starts: Starts of the windows, increasing (see :func:`window_starts`).

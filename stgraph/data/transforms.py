@@ -1,7 +1,8 @@
 """Transforms that give a graph its edges; they compose with those of PyG.
 
-Each replaces the edges of the graph and sets ``edge_index``, and with coordinates ``edge_attr`` as well: the position of the
-target relative to the source, and their distance. Edge weights, where there are any, are in ``edge_weight``.
+Each replaces the edges of the graph and sets ``edge_index``, and with coordinates ``edge_attr`` as well: the
+position of the target relative to the source, and their distance. Edge weights, where there are any, are in
+``edge_weight``.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ class KNNGraph(BaseTransform):
     Args:
         k: Number of neighbours.
         loop: Whether a node counts as a neighbour of itself.
-        metric: ``"euclidean"``, or ``"great_circle"`` where ``pos`` is longitude and latitude in degrees or points on the
-            globe in kilometres; distances in ``edge_attr`` are then along the globe, in kilometres, and relative
+        metric: ``"euclidean"``, or ``"great_circle"`` where ``pos`` is longitude and latitude in degrees or points on
+            the globe in kilometres; distances in ``edge_attr`` are then along the globe, in kilometres, and relative
             longitudes go the short way round.
 
     Raises:
-        InputError: If ``pos`` is missing, not finite or does not fit the metric, or ``k`` is not less than the number of
-            nodes (more than it, with ``loop``).
+        InputError: If ``pos`` is missing, not finite or does not fit the metric, or ``k`` is not less than the number
+            of nodes (more than it, with ``loop``).
 
     Example:
         >>> data = KNNGraph(k=1)(Data(pos=torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])))
@@ -49,6 +50,7 @@ class KNNGraph(BaseTransform):
         self.k, self.loop, self.metric = k, loop, _check_metric(metric)
 
     def forward(self, data: Data) -> Data:
+        """Return the graph with these edges."""
         pos = _positions(data)
         available = pos.shape[0] if self.loop else pos.shape[0] - 1
         if self.k > available:
@@ -82,6 +84,7 @@ class RadiusGraph(BaseTransform):
         self.r, self.loop, self.max_num_neighbors, self.metric = r, loop, max_num_neighbors, _check_metric(metric)
 
     def forward(self, data: Data) -> Data:
+        """Return the graph with these edges."""
         points = _search_points(_positions(data), self.metric)
         r = self.r
         if self.metric == "great_circle":
@@ -97,14 +100,15 @@ class RadiusGraph(BaseTransform):
 class DistanceKernelGraph(BaseTransform):
     r"""Connects nodes by a thresholded Gaussian kernel of given distances, such as road distances.
 
-    An edge weighs :math:`\exp(-(d / \sigma)^2)` and exists where that is at least the threshold. This is the graph of METR-LA and
-    PEMS-BAY in `"Diffusion Convolutional Recurrent Neural Network" <https://arxiv.org/abs/1707.01926>`_.
+    An edge weighs :math:`\exp(-(d / \sigma)^2)` and exists where that is at least the threshold. This is the
+    graph of METR-LA and PEMS-BAY in `"Diffusion Convolutional Recurrent Neural Network" <https://arxiv.org/abs/1707.01926>`_.
 
     Args:
-        distances: Distance from node to node: a matrix ``[N, N]`` with source rows and target columns, infinite or NaN where
-            there is no connection; or a :class:`stgraph.data.DistanceTable`; or a pair of ``edge_index`` and distances.
-        sigma: Width :math:`\sigma` of the kernel; by default the standard deviation of all distances there are, those of
-            nodes to themselves included.
+        distances: Distance from node to node: a matrix ``[N, N]`` with source rows and target columns, infinite or NaN
+            where there is no connection; or a :class:`stgraph.data.DistanceTable`; or a pair of ``edge_index`` and
+            distances.
+        sigma: Width :math:`\sigma` of the kernel; by default the standard deviation of all distances there are, those
+            of nodes to themselves included.
         threshold: Least weight of an edge.
         loop: Whether to keep edges from a node to itself.
 
@@ -119,29 +123,30 @@ class DistanceKernelGraph(BaseTransform):
         ([[0], [1]], tensor([0.3679]))
     """
 
-    def __init__(
-        self, distances: Any, sigma: float | None = None, threshold: float = 0.1, loop: bool = False
-    ) -> None:
+    def __init__(self, distances: Any, sigma: float | None = None, threshold: float = 0.1, loop: bool = False) -> None:
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold is {threshold}; expected 0 to 1")
+        if sigma is not None and not (sigma > 0 and np.isfinite(sigma)):
+            raise InputError(f"sigma is {sigma}; expected a positive number")
         self._given = _from_distances(distances)
         distance = self._given.value
         if distance is None or not bool((distance >= 0).all()):
             raise InputError("distances must be numbers that are not negative")
-        self.sigma = float(distance.std(correction=0)) if sigma is None and distance.numel() else (sigma or 0.0)
-        if not (self.sigma > 0 and np.isfinite(self.sigma)):
-            raise InputError(f"sigma is {self.sigma}; expected a positive number, or distances that differ")
-        self.threshold, self.loop = threshold, loop
+        if sigma is None:
+            sigma = float(distance.std(correction=0)) if distance.numel() else 0.0
+            if sigma == 0:
+                raise InputError("distances are all alike and give no width of the kernel; pass sigma")
+        self.sigma, self.threshold, self.loop = float(sigma), threshold, loop
+        self._weight = (-(distance / self.sigma).square()).exp()
 
     def forward(self, data: Data) -> Data:
-        edges, distance = self._given.edge_index, self._given.value
-        assert distance is not None
+        """Return the graph with these edges."""
         self._given.check(data)
-        weight = (-(distance / self.sigma).square()).exp()
-        keep = weight >= self.threshold
+        source, target = self._given.edge_index
+        keep = (self._weight > 0) & (self._weight >= self.threshold)
         if not self.loop:
-            keep &= edges[0] != edges[1]
-        return _set_edges(data, edges[:, keep], weight[keep])
+            keep &= source != target
+        return _set_edges(data, self._given.edge_index[:, keep], self._weight[keep])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sigma={self.sigma:g}, threshold={self.threshold}, loop={self.loop})"
@@ -165,6 +170,7 @@ class GridStencilGraph(BaseTransform):
         self.neighbors = neighbors
 
     def forward(self, data: Data) -> Data:
+        """Return the graph with these edges."""
         grid = data.get("grid")
         if grid is None:
             raise InputError("data has no grid; a grid stencil needs the (height, width) of a grid")
@@ -183,8 +189,8 @@ class AdjacencyGraph(BaseTransform):
     """Connects nodes by a given adjacency matrix or list of edges.
 
     Args:
-        adjacency: A matrix ``[N, N]`` (NumPy, SciPy sparse, a dense or sparse tensor) whose entry ``[j, i]`` is the weight
-            of the edge from source ``j`` to target ``i``, 0 where there is none.
+        adjacency: A matrix ``[N, N]`` (NumPy, SciPy sparse, a dense or sparse tensor) whose entry ``[j, i]`` is the
+            weight of the edge from source ``j`` to target ``i``, 0 where there is none.
         edge_index: The edges ``[2, E]`` instead of a matrix, row 0 the sources; their order is kept.
         edge_weight: Weights ``[E]`` of these edges.
 
@@ -208,6 +214,7 @@ class AdjacencyGraph(BaseTransform):
             raise InputError(f"{self._given.name} has weights that are NaN or infinite; expected finite ones")
 
     def forward(self, data: Data) -> Data:
+        """Return the graph with these edges."""
         self._given.check(data)
         return _set_edges(data, self._given.edge_index, self._given.value)
 
@@ -269,24 +276,26 @@ def _from_matrix(given: Any, name: str, absent: Literal["zero", "infinite"]) -> 
     if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
         raise InputError(f"{name} has shape {tuple(matrix.shape)}; expected a square matrix")
     if matrix.layout == torch.strided:
-        edges, value = matrix.new_ones(()).expand_as(matrix).nonzero().t(), matrix.flatten()
-    else:
-        entries = matrix.to_sparse_coo().coalesce()
-        edges, value = entries.indices(), entries.values()
-    value = value.to(torch.float64)
-    exists = value != 0 if absent == "zero" else ~(value.isinf() | value.isnan())
-    edges, value = edges[:, exists], value[exists]
+        edges = _exists(matrix, absent).t().nonzero().t().flip(0)
+        return _Given(name, edges, matrix[edges[0], edges[1]].to(torch.float64), matrix.shape[0], None)
+    entries = matrix.to_sparse_coo().coalesce()
+    exists = _exists(entries.values(), absent)
+    edges, value = entries.indices()[:, exists], entries.values()[exists]
     order = edges[1].argsort(stable=True)  # sources rise already
-    return _Given(name, edges[:, order], value[order], matrix.shape[0], None)
+    return _Given(name, edges[:, order], value[order].to(torch.float64), matrix.shape[0], None)
+
+
+def _exists(value: Tensor, absent: Literal["zero", "infinite"]) -> Tensor:
+    return value != 0 if absent == "zero" else ~(value.isinf() | value.isnan())
 
 
 def _tensor(value: Any, name: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise InputTypeError(f"{name} has dtype {array.dtype}; expected numbers")
-        value = torch.from_numpy(np.array(array))
-    return value.detach()
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = np.array(value)  # a copy, which may be written to
+    if array.dtype.kind not in "biuf":
+        raise InputTypeError(f"{name} has dtype {array.dtype}; expected numbers")
+    return torch.from_numpy(array)
 
 
 def _check_metric(metric: Metric) -> Metric:
@@ -297,7 +306,7 @@ def _check_metric(metric: Metric) -> Metric:
 
 def _positions(data: Data) -> Tensor:
     pos = data.get("pos")
-    if pos is None:
+    if not isinstance(pos, Tensor):
         raise InputError("data has no pos; edges by distance need the coordinates of the nodes")
     return pos.unsqueeze(1) if pos.dim() == 1 else pos
 

@@ -118,7 +118,8 @@ class _Windows:
 
     def __init__(self, series: Tensor, time_dim: int, input_steps: int, length: int) -> None:
         view = series.unfold(time_dim, length, 1).movedim(time_dim, 0).movedim(-1, time_dim + 1)
-        order = sorted(range(1, view.dim()), key=lambda d: -view.stride(d))
+        strides = view.stride()
+        order = sorted(range(1, view.dim()), key=lambda d: strides[d], reverse=True)
         self._view = view.permute(0, *order)
         self._inverse = [0, *(order.index(d) + 1 for d in range(1, view.dim()))]
         self._time_dim, self._input_steps, self._length = time_dim + 1, input_steps, length
@@ -242,7 +243,7 @@ class WindowLoader:
         return batch
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass epoch number ``epoch``, from its beginning unless a state of that epoch was just loaded."""
+        """Make the next pass epoch number ``epoch``, from its start unless a state of that epoch was just loaded."""
         if not (self._continue and epoch == self._epoch):
             self._epoch, self._position = epoch, 0
         self._continue = True
@@ -273,7 +274,8 @@ class WindowLoader:
             for key in ("num_windows", "batch_size", "shuffle", "seed"):
                 if state_dict[key] != own[key]:
                     raise InputError(
-                        f"the state was saved within an epoch with {key} = {state_dict[key]}; this loader has {own[key]}"
+                        f"the state was saved within an epoch with {key} = {state_dict[key]}; "
+                        f"this loader has {own[key]}"
                     )
         self._epoch, self._position, self._continue = epoch, position, True
 
@@ -314,7 +316,8 @@ def _check_starts(starts: Tensor, last: int) -> Tensor:
     starts = torch.as_tensor(starts)
     if starts.dim() != 1 or starts.numel() == 0 or starts.is_floating_point() or starts.dtype == torch.bool:
         raise InputError(
-            f"starts has shape {tuple(starts.shape)} and dtype {starts.dtype}; expected indices in one dimension, at least one"
+            f"starts has shape {tuple(starts.shape)} and dtype {starts.dtype}; expected one dimension of indices, "
+            "at least one"
         )
     low, high = int(starts.min()), int(starts.max())
     if low < 0 or high > last:

@@ -56,6 +56,9 @@ def load_reference_checkpoint(
     pos = None if pos is None else torch.as_tensor(np.asarray(pos), dtype=torch.float32)
     if pos is None and cfg.get("COORDS_NPY"):
         raise CheckpointError(f"{path} was trained with coordinates from {cfg['COORDS_NPY']!r}; give them as pos")
+    lacking = {"temporal.in_proj.weight", "temporal.pool_param"} - set(state)
+    if lacking:
+        raise CheckpointError(f"{path} lacks the weights {sorted(lacking)}")
     model = _build(cls, cfg, state, 2 if pos is None else int(pos.shape[-1]))
     try:
         missing, unexpected = model.load_state_dict(_translate(state), strict=False)
@@ -85,9 +88,6 @@ def _read(path: Path) -> dict[str, Any]:
     wanted = {"model", "cfg", "min", "max"}
     if not isinstance(content, dict) or not wanted <= set(content):
         raise CheckpointError(f"{path} is no checkpoint of the original; expected a dictionary with {sorted(wanted)}")
-    lacking = {"temporal.in_proj.weight", "temporal.pool_param"} - set(content["model"])
-    if lacking:
-        raise CheckpointError(f"{path} lacks the weights {sorted(lacking)}")
     return content
 
 

@@ -47,6 +47,7 @@ class PointCloud:
 
     @property
     def device(self) -> torch.device:
+        """Where the search runs."""
         return self.pos.device
 
     @property
@@ -55,14 +56,16 @@ class PointCloud:
         return (self.dimensions + 8) * 2.0**-52
 
     def graph_of(self, rows: Tensor) -> Tensor:
+        """Number of the graph of each point."""
         return torch.zeros_like(rows) if self.batch is None else self.batch[rows]
 
     def graph_size(self, rows: Tensor) -> Tensor:
+        """Number of points in the graph of each point."""
         graph = self.graph_of(rows)
         return self.ptr[graph + 1] - self.ptr[graph]
 
     def squared_distance(self, rows: Tensor, others: Tensor) -> Tensor:
-        """Squared distances of points, with broadcasting, by the same operations in the same order wherever they run."""
+        """Squared distances of points (broadcast), by the same operations in the same order wherever they run."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for column in self.columns:  # a loop over coordinates, which are few; a sum over a dimension has no fixed order
             difference = column[rows] - column[others]

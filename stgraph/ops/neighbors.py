@@ -38,8 +38,8 @@ def knn_graph(pos: Tensor, k: int, batch: Tensor | None = None, loop: bool = Fal
     Shapes:
         - **pos:** :math:`(N, D)`, or :math:`(N)` for points on a line
         - **batch:** :math:`(N)`
-        - **output:** :math:`(2, E)`, int64: row 0 the source :math:`j`, row 1 the target :math:`i`, sorted by target, then
-          by distance, then by source; :math:`E = N k` where all graphs are large enough
+        - **output:** :math:`(2, E)`, int64: row 0 the source :math:`j`, row 1 the target :math:`i`, sorted by target,
+          then by distance, then by source; :math:`E = N k` where all graphs are large enough
 
     Raises:
         InputError: If a coordinate is not finite, ``k`` is less than 1 or ``batch`` does not fit.

@@ -25,7 +25,8 @@ __all__ = ["EdgeStructure", "edge_softmax", "edge_structure", "neighbor_sum", "s
 class EdgeStructure(NamedTuple):
     """The edges of a graph in the compressed order that :func:`sampled_dot` and :func:`neighbor_sum` work in.
 
-    Edges are sorted by target; ``order`` says where each sorted edge stood in ``edge_index``.
+    Edges are sorted by target; ``order`` says where each sorted edge stood in ``edge_index``. The same edges sorted by
+    source serve the backward pass; ``order_transposed`` leads there and ``order_back`` leads back.
     """
 
     crow: Tensor
@@ -35,6 +36,7 @@ class EdgeStructure(NamedTuple):
     crow_transposed: Tensor
     col_transposed: Tensor
     order_transposed: Tensor
+    order_back: Tensor
     degree: int | None
 
     @property
@@ -80,6 +82,7 @@ def edge_structure(edge_index: Tensor, num_nodes: int) -> EdgeStructure:
         _compress(source_sorted, num_nodes),
         target_sorted[order_transposed],
         order_transposed,
+        _inverse(order_transposed),
         int(degrees[0]) if constant else None,
     )
 
@@ -149,6 +152,10 @@ def edge_softmax(logits: Tensor, structure: EdgeStructure) -> Tensor:
     return exponential / total.gather(-1, index)
 
 
+def _inverse(order: Tensor) -> Tensor:
+    return torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
+
+
 def _compress(sorted_index: Tensor, num_nodes: int) -> Tensor:
     crow = sorted_index.new_zeros(num_nodes + 1)
     crow[1:] = torch.bincount(sorted_index, minlength=num_nodes).cumsum(0)
@@ -175,6 +182,7 @@ def _arguments(structure: EdgeStructure) -> tuple[Tensor, ...]:
         structure.crow_transposed,
         structure.col_transposed,
         structure.order_transposed,
+        structure.order_back,
     )
 
 
@@ -200,7 +208,7 @@ def _block_diagonal(crow: Tensor, col: Tensor, values: Tensor) -> Tensor:
 
 @torch.library.custom_op("stgraph::sampled_dot", mutates_args=())
 def _sampled_dot(
-    a: Tensor, b: Tensor, crow: Tensor, col: Tensor, crow_t: Tensor, col_t: Tensor, order_t: Tensor
+    a: Tensor, b: Tensor, crow: Tensor, col: Tensor, crow_t: Tensor, col_t: Tensor, order_t: Tensor, back: Tensor
 ) -> Tensor:
     copies, nodes, width = a.shape
     out = a.new_zeros(copies, col.numel())
@@ -218,7 +226,14 @@ def _sampled_dot(
 
 @torch.library.custom_op("stgraph::neighbor_sum", mutates_args=())
 def _neighbor_sum(
-    weight: Tensor, value: Tensor, crow: Tensor, col: Tensor, crow_t: Tensor, col_t: Tensor, order_t: Tensor
+    weight: Tensor,
+    value: Tensor,
+    crow: Tensor,
+    col: Tensor,
+    crow_t: Tensor,
+    col_t: Tensor,
+    order_t: Tensor,
+    back: Tensor,
 ) -> Tensor:
     copies, nodes, width = value.shape
     if weight.numel() == 0 or width == 0:
@@ -242,9 +257,9 @@ def _save_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
 
 
 def _transpose(edges: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Arguments of the transposed graph; its own transpose leads back to the original order."""
-    crow, col, crow_t, col_t, order_t = edges
-    return crow_t, col_t, crow, col, order_t.argsort()
+    """Arguments of the transposed graph; the transpose of that is the graph again."""
+    crow, col, crow_t, col_t, order_t, back = edges
+    return crow_t, col_t, crow, col, back, order_t
 
 
 def _sampled_dot_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -252,7 +267,7 @@ def _sampled_dot_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     need_a, need_b = ctx.needs_input_grad[:2]
     grad_a = torch.ops.stgraph.neighbor_sum(grad, b, *edges) if need_a else None
     grad_b = _transposed_sum(grad, a, tuple(edges)) if need_b else None
-    return grad_a, grad_b, None, None, None, None, None
+    return grad_a, grad_b, *(None for _ in edges)
 
 
 def _neighbor_sum_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -260,7 +275,7 @@ def _neighbor_sum_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     need_weight, need_value = ctx.needs_input_grad[:2]
     grad_weight = torch.ops.stgraph.sampled_dot(grad, value, *edges) if need_weight else None
     grad_value = _transposed_sum(weight, grad, tuple(edges)) if need_value else None
-    return grad_weight, grad_value, None, None, None, None, None
+    return grad_weight, grad_value, *(None for _ in edges)
 
 
 def _transposed_sum(weight: Tensor, value: Tensor, edges: tuple[Tensor, ...]) -> Tensor:

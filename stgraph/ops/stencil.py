@@ -27,8 +27,8 @@ def grid_stencil(height: int, width: int, neighbors: int) -> Tensor:
         neighbors: 4, 8 or the number :math:`k` of nearest cells.
 
     Shapes:
-        - **output:** :math:`(2, E)`, int64: row 0 the source :math:`j`, row 1 the target :math:`i`, cells numbered row by
-          row; sorted by target, then by distance, then by source
+        - **output:** :math:`(2, E)`, int64: row 0 the source :math:`j`, row 1 the target :math:`i`, cells numbered row
+          by row; sorted by target, then by distance, then by source
 
     Raises:
         InputError: If an argument is less than 1.

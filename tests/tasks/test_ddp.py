@@ -21,7 +21,7 @@ def options_of(tmp_path, name):
     options.data.path = str(tmp_path / "series.npy")
     options.data.coords = str(tmp_path / "coords.npy")
     options.data.input_steps, options.data.horizon = 4, 2
-    options.data.batch_size = 7  # an odd one: the two processes get four and three windows, in the last batch one and none
+    options.data.batch_size = 7  # the two processes get four and three windows, and one and none of the last batch
     options.model.d_model, options.model.dropout = 8, 0.0
     options.model.num_prototypes, options.model.mgat_heads, options.model.num_neighbors = 3, 2, 2
     options.trainer.max_epochs, options.trainer.log_every_n_steps = 2, 1
@@ -41,7 +41,7 @@ def curve(folder):
 def one_process(tmp_path_factory):
     """A series with missing values, on disk, and the curves of a run in one process."""
     tmp_path = tmp_path_factory.mktemp("ddp")
-    series = make_series(nodes=5, steps=70, missing=0.3)
+    series = make_series(nodes=5, steps=67, missing=0.3)
     np.save(tmp_path / "series.npy", np.where(series.mask, series.x, np.nan).transpose(1, 0, 2))
     np.save(tmp_path / "coords.npy", series.pos.numpy())
     train(options_of(tmp_path, "one"))
@@ -65,7 +65,7 @@ def run_two(tmp_path, name, launcher, arguments):
         ("devices", [sys.executable], ["--trainer.devices", "2"]),
         pytest.param(
             "torchrun",
-            [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"],
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
             [],
             marks=pytest.mark.slow,
         ),
