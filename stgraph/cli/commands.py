@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from stgraph.cli.options import EvaluateOptions, InfoOptions, PredictOptions
 from stgraph.cli.tables import error_table, seed_table
 from stgraph.errors import InputError, OutputExistsError
 from stgraph.tasks.folder import RunFolder, default_output, write_json
-from stgraph.tasks.options import RunOptions, TrainerOptions
+from stgraph.tasks.options import RunOptions
 
 __all__ = ["evaluate", "info", "predict", "train"]
 
@@ -42,10 +41,11 @@ def evaluate(options: EvaluateOptions) -> None:
     _require(options.run, "the folder of a run")
     _check_file(options.output, options.overwrite)
     from stgraph.tasks.inference import LoadedRun, evaluate_run
+    from stgraph.tasks.trainer import device_of
 
     run = LoadedRun(options.run)
     series = None if options.data is None else run.read(options.data, options.coords)
-    results = evaluate_run(run, series, baselines=options.baselines, device=_device(options.device))
+    results = evaluate_run(run, series, baselines=options.baselines, device=device_of(options.device))
     print(error_table(results))
     if options.output is not None:
         write_json(Path(options.output), results)
@@ -59,6 +59,7 @@ def predict(options: PredictOptions) -> None:
         raise InputError(f"output is {options.output!r}; expected a name that ends in .npz or .csv")
     _check_file(options.output, options.overwrite)
     from stgraph.tasks.inference import LoadedRun, predict_run, write_forecasts
+    from stgraph.tasks.trainer import device_of
 
     run = LoadedRun(options.run)
     if options.data is not None:
@@ -66,7 +67,7 @@ def predict(options: PredictOptions) -> None:
     else:
         module = run.datamodule
         series = module.series if module.test_series is None else module.test_series
-    forecasts = predict_run(run, series, windows=options.windows, device=_device(options.device))
+    forecasts = predict_run(run, series, windows=options.windows, device=device_of(options.device))
     write_forecasts(options.output, forecasts, run)
     windows, nodes, steps = forecasts.prediction.shape[:3]
     print(f"{windows} windows, {nodes} nodes, {steps} steps: {options.output}")
@@ -77,7 +78,7 @@ def info(options: InfoOptions) -> None:
     _require(options.target, "a file, a data set, a run or a model")
     from stgraph.cli.describe import describe
 
-    print(describe(options.target, options.coords))
+    print(describe(options.target, options.coords, options.key))
 
 
 def _headline(results: dict[str, Any]) -> str:
@@ -99,12 +100,6 @@ def _check_file(path: str | None, overwrite: bool) -> None:
     parent = Path(path).absolute().parent
     if not parent.is_dir():
         raise InputError(f"output {path} cannot be written: there is no folder {parent}")
-
-
-def _device(name: str) -> str:
-    from stgraph.tasks.trainer import accelerator_of
-
-    return accelerator_of(dataclasses.replace(TrainerOptions(), accelerator=name))
 
 
 def _short(path: Path) -> str:

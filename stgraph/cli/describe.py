@@ -22,7 +22,7 @@ from stgraph.tasks.series import read_series
 __all__ = ["describe", "describe_series"]
 
 
-def describe(target: str, coords: str | None = None) -> str:
+def describe(target: str, coords: str | None = None, key: str | None = None) -> str:
     """Describe a file, a data set, a run or a model.
 
     Raises:
@@ -36,8 +36,8 @@ def describe(target: str, coords: str | None = None) -> str:
     if target not in DATASETS and not path.exists():
         names = [*DATASETS, *MODELS]
         raise InputError(f"{target!r} is no file, run, data set or model{nearest_name(target, names)}")
-    edges = "own" if target in DATASETS else "model"
-    return describe_series(read_series(target, DataOptions(path=target, coords=coords, edges=edges)))  # type: ignore[arg-type]
+    # A data set that has edges of its own brings them.
+    return describe_series(read_series(target, DataOptions(path=target, coords=coords, key=key, edges="own")))
 
 
 def describe_series(series: Data) -> str:
@@ -147,5 +147,5 @@ def describe_model(name: str) -> str:
     lines += ["", "options (--model.NAME), with the values of the presets " + " and ".join(PRESETS), ""]
     for field in dataclasses.fields(SpecTraNetOptions):
         values = " | ".join(str(preset.get(field.name)) for preset in PRESETS.values())
-        lines.append(f"  {field.name:<24}{values:<24}{texts.get(field.name, '')}")
+        lines.append(f"  {field.name:<24}{values:<24}{texts.get(field.name, '').replace('``', '')}")
     return "\n".join(lines)

@@ -61,7 +61,9 @@ class InfoOptions:
     Args:
         target: A file with a series, the name of an embedded data set, the folder of a run, or the name of a model.
         coords: Coordinates of the nodes in that file.
+        key: What to read in a file that holds several things.
     """
 
     target: str = ""
     coords: str | None = None
+    key: str | None = None

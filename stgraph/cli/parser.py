@@ -151,7 +151,7 @@ def expand(
     while queue:
         word = queue.pop(0)
         if not word.startswith("--"):
-            if word.startswith("-") and not _is_number(word) or not rest:
+            if (word.startswith("-") and not _is_number(word)) or not rest:
                 words.append(word)
             else:
                 words.append(f"--{rest.pop(0)}={word}")
@@ -250,7 +250,7 @@ def _shown(default: Any) -> str:
 
 def _near(name: str, names: Iterable[str], dashes: str) -> str:
     candidates = sorted(names)
-    last = {}
+    last: dict[str, str] = {}
     for candidate in candidates:
         last.setdefault(candidate.split(".")[-1], candidate)
     near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)

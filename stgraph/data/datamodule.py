@@ -29,9 +29,7 @@ STAGES = ("train", "val", "test")
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 #: What differs from batch to batch; all else belongs to the graph, which all batches share.
-WINDOWED = frozenset(
-    {"x", "y", "x_mask", "y_mask", "x_time", "y_time", "x_covariates", "y_covariates", "start"}
-)
+WINDOWED = frozenset({"x", "y", "x_mask", "y_mask", "x_time", "y_time", "x_covariates", "y_covariates", "start"})
 
 
 class GraphToDevice:
@@ -146,7 +144,9 @@ class SeriesDataModule(LightningDataModule):
         steps = self.series.x.shape[1]
         if self.test_series is not None:
             if val_start is not None or test_start is not None:
-                raise InputError("val_start and test_start split one series; here the test period is a series of its own")
+                raise InputError(
+                    "val_start and test_start split one series; here the test period is a series of its own"
+                )
             train, val = _shares(split, 2, (9, 1))
             periods = dict(zip(STAGES, train_val_split(steps, train / (train + val)), strict=False))
         elif val_start is None and test_start is None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from stgraph.errors import InputError
 
@@ -186,6 +187,10 @@ def _arguments(structure: EdgeStructure) -> tuple[Tensor, ...]:
     )
 
 
+# A static graph meets the same batch size at every step: the indices of its copies are kept as long as the graph lives.
+_repeated: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
 @functools.cache
 def _silence_beta_warning() -> None:
     # PyTorch tells once per process that CSR tensors are in beta; a library must not pass that on to its users.
@@ -197,13 +202,22 @@ def _silence_beta_warning() -> None:
 def _block_diagonal(crow: Tensor, col: Tensor, values: Tensor) -> Tensor:
     """Put one copy of the graph per leading index of ``values`` [G, E] into one CSR matrix of G N rows."""
     _silence_beta_warning()
-    copies, edges = values.shape
-    nodes = crow.numel() - 1
-    size = copies * nodes
-    copy = torch.arange(copies, device=crow.device).unsqueeze(-1)
-    crow_all = torch.cat([(crow[:-1] + copy * edges).flatten(), crow.new_tensor([copies * edges])])
-    col_all = (col + copy * nodes).flatten()
-    return torch.sparse_csr_tensor(crow_all, col_all, values.flatten(), (size, size))
+    copies = values.shape[0]
+    size = copies * (crow.numel() - 1)
+    kept = _repeated.get(crow)
+    if kept is None or kept[0] != copies:
+        kept = (copies, *_repeat(crow, col, copies))
+        _repeated[crow] = kept
+    return torch.sparse_csr_tensor(kept[1], kept[2], values.flatten(), (size, size))
+
+
+def _repeat(crow: Tensor, col: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+    nodes, edges = crow.numel() - 1, col.numel()
+    index = torch.int32 if copies * max(edges, nodes) < 2**31 else torch.int64
+    copy = torch.arange(copies, device=crow.device, dtype=index).unsqueeze(-1)
+    crow_all = (crow[:-1].to(index) + copy * edges).flatten()
+    end = torch.full((1,), copies * edges, dtype=index, device=crow.device)
+    return torch.cat([crow_all, end]), (col.to(index) + copy * nodes).flatten()
 
 
 @torch.library.custom_op("stgraph::sampled_dot", mutates_args=())

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch_geometric.data import Data
 
 from stgraph.models.base import Forecaster
-from stgraph.tasks.checkpoints import write_atomically
+from stgraph.tasks.checkpoints import write_atomically, write_tensors
 from stgraph.tasks.evaluation import Forecasts
 from stgraph.tasks.folder import RunFolder, write_json
 from stgraph.tasks.options import DataOptions, RunOptions, to_dict
@@ -48,8 +47,8 @@ def write_artefacts(
 ) -> None:
     """Write weights, forecasts, targets and results as the original does.
 
-    Arrays have the shape (S, H, W, C) for one step ahead and (S, Q, H, W, C) for more; nodes that are no grid are a grid
-    of one row. The weights load with ``weights_only=True``.
+    Arrays have the shape (S, H, W, C) for one step ahead and (S, Q, H, W, C) for more; nodes that are no grid count as
+    a grid of one row. The weights load with ``weights_only=True``.
     """
     grid = series.get("grid")
     base = folder.path / artefact_name(options.data, grid is not None)
@@ -63,13 +62,12 @@ def write_artefacts(
         "channels": list(range(channels)) if options.data.channels is None else list(options.data.channels),
         "channel_names": list(names),
     }
-    write_atomically(Path(f"{base}.pt"), lambda path: torch.save(content, path))
+    write_tensors(Path(f"{base}.pt"), content)
     median = None if model.quantiles is None else model.quantiles.index(0.5)
     point = forecasts.prediction if median is None else forecasts.prediction[..., median]
     target = np.where(forecasts.mask, forecasts.target, np.nan).astype(np.float32)
-    for name, array in (("y_pred", point), ("y_true", target)):
-        framed = as_frames(array, shape)
-        write_atomically(Path(f"{base}_{name}_test.npy"), lambda path, framed=framed: np.save(path, framed))
+    write_array(Path(f"{base}_y_pred_test.npy"), as_frames(point, shape))
+    write_array(Path(f"{base}_y_true_test.npy"), as_frames(target, shape))
     write_json(
         Path(f"{base}_results.json"),
         {
@@ -90,3 +88,8 @@ def as_frames(array: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDA
     """
     frames = np.moveaxis(array, 2, 1).reshape(array.shape[0], array.shape[2], *shape, array.shape[3])
     return frames[:, 0] if array.shape[2] == 1 else frames
+
+
+def write_array(path: Path, array: npt.NDArray[np.float32]) -> None:
+    """Write a ``.npy`` file, whole or not at all."""
+    write_atomically(path, lambda temporary: np.save(temporary, array))

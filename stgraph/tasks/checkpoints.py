@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -14,6 +13,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from stgraph.errors import CheckpointError
 from stgraph.models import get_model
@@ -29,6 +29,7 @@ __all__ = [
     "load_forecaster",
     "read_checkpoint",
     "write_atomically",
+    "write_tensors",
 ]
 
 #: The quantity that decides which checkpoint is the best: validation RMSE over all targets, in data units.
@@ -51,9 +52,14 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".partial-{path.name}")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_tensors(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a dictionary of tensors and plain values with :func:`torch.save`, whole or not at all."""
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -63,12 +69,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Examples:
         >>> from lightning.pytorch import Trainer
-        >>> trainer = Trainer(plugins=[AtomicCheckpointIO()], accelerator="cpu", logger=False, enable_checkpointing=False)
+        >>> trainer = Trainer(plugins=[AtomicCheckpointIO()], accelerator="cpu", logger=False)
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write ``checkpoint`` to ``path``."""
-        write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+        write_tensors(path, checkpoint)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read ``path`` onto the CPU; never runs code from the file, whatever the caller asks for."""
@@ -135,7 +141,7 @@ class RunCheckpoints(Checkpoint):
     """Write ``best.ckpt`` and ``last.ckpt``.
 
     Lightning's ``ModelCheckpoint`` may save after the last batch of an epoch but before its validation, and a run that
-    resumes there skips that validation. Here ``last.ckpt`` is written inside an epoch or after all of it, never between.
+    resumes there skips that validation. Here ``last.ckpt`` is written inside an epoch or after all of it.
 
     Args:
         folder: Folder of the checkpoints.
@@ -168,7 +174,7 @@ class RunCheckpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights if they are the best so far."""
-        if trainer.sanity_checking or not trainer.training and not trainer.validating:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         score = float(trainer.callback_metrics[MONITOR])
         if self.best_score is None or score < self.best_score:

@@ -51,7 +51,10 @@ def new_metrics(model: Forecaster, channel_names: Sequence[str] | None = None) -
 
 @torch.no_grad()
 def forecast(
-    model: Forecaster, batches: Iterable[Data], device: torch.device | str = "cpu", metrics: ForecastMetrics | None = None
+    model: Forecaster,
+    batches: Iterable[Data],
+    device: torch.device | str = "cpu",
+    metrics: ForecastMetrics | None = None,
 ) -> Forecasts:
     """Forecast all windows and keep the forecasts.
 
@@ -76,8 +79,8 @@ def forecast(
             times.append(batch.y_time.cpu())
     if not rows:
         raise InputError("there is no window to forecast")
-    columns = [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
-    return Forecasts(*columns, time=torch.cat(times).numpy() if times else None)
+    values, known, observed, first = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
+    return Forecasts(values, known, observed, first, torch.cat(times).numpy() if times else None)
 
 
 @torch.no_grad()

@@ -92,8 +92,8 @@ class RunFolder:
                 raise OutputExistsError(f"output folder {self.path} is not empty and holds no run; choose another one")
             if not overwrite and not resume:
                 raise OutputExistsError(
-                    f"output folder {self.path} holds a run; use --overwrite to replace it, --resume to continue it, or "
-                    "choose another --output"
+                    f"output folder {self.path} holds a run; use --overwrite to replace it, --resume to continue it, "
+                    "or choose another --output"
                 )
         place = self.path
         while not place.exists() and place != place.parent:
@@ -147,7 +147,9 @@ class RunFolder:
         stored, given = _flatten(to_dict(read_config(self.config))), _flatten(to_dict(options))
         for name, value in given.items():
             if name not in _FREE and stored.get(name) != value:
-                raise InputError(f"cannot resume with {name} = {value!r}: the run in {self.path} has {stored.get(name)!r}")
+                raise InputError(
+                    f"cannot resume with {name} = {value!r}: the run in {self.path} has {stored.get(name)!r}"
+                )
 
 
 def read_config(path: Path) -> RunOptions:
@@ -173,7 +175,7 @@ def replace_file(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it."""
     temporary = path.with_name(f".partial-{path.name}")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _finite(value: Any) -> Any:

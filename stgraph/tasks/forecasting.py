@@ -38,8 +38,8 @@ class Forecasting(LightningModule):
         optimizer: AdamW and its schedule.
         seed: Seed of dropout.
         compile: Compile the model with ``torch.compile``.
-        description: Name and arguments of the model, ``{"name": ..., "arguments": {...}}``; saved in checkpoints, so that
-            :func:`~stgraph.tasks.load_forecaster` can build the model again.
+        description: Name and arguments of the model, ``{"name": ..., "arguments": {...}}``; saved in checkpoints, so
+            that :func:`~stgraph.tasks.load_forecaster` can build the model again.
 
     Examples:
         >>> from stgraph.models import SpecTraNet
@@ -74,6 +74,19 @@ class Forecasting(LightningModule):
     def forward(self, batch: Data) -> Tensor:
         """Return the forecast in data units."""
         return self.model.to_data_units(self._forward_scaled(batch)[0])
+
+    @torch.no_grad()
+    def check(self, batch: Data) -> None:
+        """Forecast a batch and compute its loss, so that data which does not fit shows before training begins.
+
+        Raises:
+            InputError: If the batch does not fit the model or the loss.
+        """
+        self.eval()
+        prediction, regulariser = self.model.forward_scaled(batch)
+        target, mask = self._target(batch)
+        self.loss(prediction, self.model.scaler.transform(target), mask, batch, regulariser)
+        self.train()
 
     def on_train_epoch_start(self) -> None:
         """Start the mean of the loss over the epoch, and tell the loader which epoch it is."""
@@ -161,9 +174,7 @@ class Forecasting(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with the schedule asked for."""
         options = self.optimizer_options
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-        )
+        optimizer = torch.optim.AdamW(self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
         if options.schedule == "constant":
             return optimizer
         if options.schedule == "one_cycle":

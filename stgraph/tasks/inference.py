@@ -81,7 +81,9 @@ def check_fit(model: Forecaster, series: Data, name: str) -> None:
     """
     nodes, steps, channels = series.x.shape
     if channels != model.in_channels:
-        raise CheckpointError(f"the checkpoint does not fit {name}: it takes {model.in_channels} channels, not {channels}")
+        raise CheckpointError(
+            f"the checkpoint does not fit {name}: it takes {model.in_channels} channels, not {channels}"
+        )
     if model.num_nodes is not None and nodes != model.num_nodes:
         raise CheckpointError(f"the checkpoint does not fit {name}: it takes {model.num_nodes} nodes, not {nodes}")
     if steps < model.input_steps:
@@ -115,7 +117,9 @@ def evaluate_run(
     return result
 
 
-def predict_run(run: LoadedRun, series: Data, *, windows: str = "last", device: torch.device | str = "cpu") -> Forecasts:
+def predict_run(
+    run: LoadedRun, series: Data, *, windows: str = "last", device: torch.device | str = "cpu"
+) -> Forecasts:
     """Forecast what follows a series, or what follows each of its windows.
 
     Args:
@@ -206,7 +210,9 @@ def _times(forecasts: Forecasts, window: int, first: int) -> list[Any]:
         return list(range(first, first + forecasts.prediction.shape[2]))
     time = forecasts.time[window]
     time = time if time.ndim == 1 else time[0]
-    return np.datetime_as_string(time.astype("datetime64[ns]"), unit="s").tolist() if time.dtype.kind == "i" else time.tolist()
+    if time.dtype.kind != "i":
+        return list(time.tolist())
+    return list(np.datetime_as_string(time.astype("datetime64[ns]"), unit="s"))
 
 
 def _rows(

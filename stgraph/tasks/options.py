@@ -42,9 +42,10 @@ class DataOptions:
     Args:
         path: File with the series (.npy, .npz, .csv, .h5, .nc, .zarr) or the name of an embedded data set.
         test: File with the test period, where it is a file of its own.
+        key: What to read in files that hold several things: an array of an .npz file, a table or group of others.
         coords: File with the coordinates of the nodes (N, D): .npy, or .csv with one row per node.
-        coordinates: Meaning of the coordinates; "local_plane" and "great_circle" read longitude and latitude in degrees.
-            By default those of a file are "cartesian", those of an embedded data set "local_plane".
+        coordinates: Meaning of the coordinates; "local_plane" and "great_circle" read longitude and latitude in
+            degrees. By default those of a file are "cartesian", those of an embedded data set "local_plane".
         null_value: Number that stands for a missing value; NaN always does.
         channels: Channels to keep, by index or by name; all by default.
         out_channels: Number of channels to forecast, the first ones of those kept; all by default.
@@ -61,7 +62,8 @@ class DataOptions:
         windows: "split_first" keeps windows inside their period; "window_first" splits the list of all windows.
         max_gap: Longest time from one step to the next inside a window: a duration ("2h"), a multiple of the usual step
             ("1.5x") or a number in the unit of the times.
-        period_break: Number of steps after which the series breaks, such as those of a service day; no window crosses it.
+        period_break: Number of steps after which the series breaks, such as those of a service day; no window crosses
+            a break.
         edges: Where edges come from: "model" connects as many nearest neighbours as the model asks for (on a grid, the
             nearest cells), "own" takes those that come with the data set.
         k: Number of neighbours of edges="knn".
@@ -72,6 +74,7 @@ class DataOptions:
 
     path: str | None = None
     test: str | None = None
+    key: str | None = None
     coords: str | None = None
     coordinates: Literal["cartesian", "local_plane", "great_circle"] | None = None
     null_value: float | None = None

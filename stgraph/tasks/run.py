@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import logging
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 
@@ -18,7 +17,15 @@ from stgraph.data.datamodule import STAGES, GraphToDevice, SeriesDataModule
 from stgraph.models.base import Forecaster
 from stgraph.tasks.artefacts import write_artefacts
 from stgraph.tasks.calibration import calibrate_quantiles
-from stgraph.tasks.checkpoints import EXTRA, build_model, load_forecaster, read_checkpoint, write_atomically
+from stgraph.tasks.checkpoints import (
+    EXTRA,
+    RunCheckpoints,
+    build_model,
+    load_forecaster,
+    read_checkpoint,
+    write_atomically,
+    write_tensors,
+)
 from stgraph.tasks.environment import describe_environment, peak_memory_mb
 from stgraph.tasks.evaluation import Forecasts, evaluate_baselines, forecast, new_metrics
 from stgraph.tasks.folder import RunFolder, default_output, write_json
@@ -26,9 +33,11 @@ from stgraph.tasks.forecasting import Forecasting
 from stgraph.tasks.logs import RunLog
 from stgraph.tasks.options import RunOptions
 from stgraph.tasks.series import describe_model, graph_of, load_series, make_datamodule, resolve_data, resolve_model
-from stgraph.tasks.trainer import accelerator_of, is_main_process, make_trainer, quiet_lightning
+from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, quiet_lightning
 
 __all__ = ["prepare", "train"]
+
+_logger = logging.getLogger("stgraph")
 
 
 def train(options: RunOptions) -> dict[str, Any]:
@@ -96,23 +105,18 @@ def _train_once(options: RunOptions, on_start: Callable[[], None] | None = None)
     resume = options.resume and folder.is_run
     if resume:
         folder.check_resume(options)
-    elif main:
-        # The switches say how this start treats the folder; they are no part of the run.
-        stored = dataclasses.replace(options, overwrite=False, resume=False, output=str(folder.path))
-        folder.create(stored, describe_environment(options.seed))
-        graph = graph_of(datamodule.series)
-        write_atomically(folder.graph, lambda path: torch.save(graph, path))
-    with quiet_lightning(), _rolled_back(folder):
-        return _Run(options, datamodule, folder, resume).run(on_start)
-
-
-@contextlib.contextmanager
-def _rolled_back(folder: RunFolder) -> Any:
-    try:
-        yield
-    except BaseException:
-        folder.rollback()
-        raise
+    with quiet_lightning():
+        run = _Run(options, datamodule, folder, resume)
+        if main and not resume:
+            # The switches say how this start treats the folder; they are no part of the run.
+            stored = dataclasses.replace(options, overwrite=False, resume=False, output=str(folder.path))
+            folder.create(stored, describe_environment(options.seed))
+            write_tensors(folder.graph, graph_of(datamodule.series))
+        try:
+            return run.run(on_start)
+        except BaseException:
+            folder.rollback()
+            raise
 
 
 def prepare(options: RunOptions) -> tuple[RunOptions, SeriesDataModule]:
@@ -129,55 +133,67 @@ def prepare(options: RunOptions) -> tuple[RunOptions, SeriesDataModule]:
 
 
 class _Run:
-    """One run on prepared options and data."""
+    """One run on prepared options and data; whatever could be wrong with them shows here, before the folder is made."""
 
     def __init__(self, options: RunOptions, datamodule: SeriesDataModule, folder: RunFolder, resume: bool) -> None:
         self.options, self.datamodule, self.folder = options, datamodule, folder
         self.resume_from = folder.last if resume and folder.last.is_file() else None
         self.description = describe_model(options.model, datamodule, options.data.out_channels)
-        self.model: Forecaster = build_model(self.description)
-        self.model.fit(datamodule.train_series, datamodule.starts["train"])
-
-    def run(self, on_start: Callable[[], None] | None) -> dict[str, Any]:
-        training: dict[str, Any] = {"parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad)}
-        if training["parameters"]:
-            training |= self._fit(on_start)
-        elif is_main_process():
-            self._started(on_start)
-            self._save_untrained()
-        return self._finish(training) if is_main_process() else {}
-
-    def _started(self, on_start: Callable[[], None] | None) -> None:
-        self.folder.commit()
-        if on_start is not None:
-            on_start()
-
-    def _fit(self, on_start: Callable[[], None] | None) -> dict[str, Any]:
-        options = self.options
-        task = Forecasting(
-            self.model,
+        model = build_model(self.description).fit(datamodule.train_series, datamodule.starts["train"])
+        self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self.task = Forecasting(
+            model,
             options.loss,
             options.optimizer,
             seed=options.seed,
             compile=options.compile,
             description=self.description,
         )
-        step = None if self.resume_from is None else int(read_checkpoint(self.resume_from)["global_step"])
-        begin = LambdaCallback(on_train_start=lambda *_: self._started(on_start) if is_main_process() else None)
-        trainer = make_trainer(options.trainer, self.folder, [begin], step)
-        trainer.fit(task, datamodule=self.datamodule, ckpt_path=self.resume_from)
-        return _training_summary(trainer)
+        self.trainer: Trainer | None = None
+        self._on_start: Callable[[], None] | None = None
+        if self.parameters:
+            self.task.check(next(iter(datamodule.loader("train"))))
+            self.trainer = self._make_trainer()
 
-    def _save_untrained(self) -> None:
-        """Write a checkpoint of a model that has nothing to train."""
-        state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        content = {EXTRA: {"model": self.description}, "state_dict": state}
-        write_atomically(self.folder.best, lambda path: torch.save(content, path))
+    def _make_trainer(self) -> Trainer:
+        step = None if self.resume_from is None else int(read_checkpoint(self.resume_from)["global_step"])
+        begin = LambdaCallback(on_train_start=lambda *_: self.on_start())
+        return make_trainer(self.options.trainer, self.folder, [begin], step)
+
+    def on_start(self) -> None:
+        """Training has begun: what the run replaces is not needed any more."""
+        if is_main_process():
+            self.folder.commit()
+            if self._on_start is not None:
+                self._on_start()
+
+    def _announce(self) -> None:
+        data, (nodes, steps, channels) = self.options.data, self.datamodule.series.x.shape
+        windows = {stage: len(starts) for stage, starts in self.datamodule.starts.items()}
+        _logger.info("%s: %d nodes, %d steps, %d channels", Path(str(data.path)).name, nodes, steps, channels)
+        text = "%d steps in, %d out: %d training, %d validation and %d test windows"
+        _logger.info(text, data.input_steps, data.horizon, *windows.values())
+        _logger.info("%s: %d parameters, seed %d", self.options.model.name, self.parameters, self.options.seed)
+
+    def run(self, on_start: Callable[[], None] | None) -> dict[str, Any]:
+        """Train, evaluate and write the results."""
+        self._on_start = on_start
+        if is_main_process():
+            self._announce()
+        training: dict[str, Any] = {"parameters": self.parameters}
+        if self.trainer is not None:
+            self.trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=self.resume_from)
+            training |= _training_summary(self.trainer)
+        elif is_main_process():
+            self.on_start()
+            state = {f"model.{name}": value for name, value in self.task.model.state_dict().items()}
+            write_tensors(self.folder.best, {EXTRA: {"model": self.description}, "state_dict": state})
+        return self._finish(training) if is_main_process() else {}
 
     def _finish(self, training: dict[str, Any]) -> dict[str, Any]:
         """Evaluate the best weights on the test period and write all about it."""
         options, datamodule, folder = self.options, self.datamodule, self.folder
-        device = accelerator_of(options.trainer)
+        device = device_of(options.trainer.accelerator)
         model = load_forecaster(folder.best).to(device)
         if options.calibrate and model.quantiles is not None:
             self._calibrate(model, device)
@@ -209,14 +225,13 @@ class _Run:
         offset = calibrate_quantiles(model, (move(batch, device) for batch in self.datamodule.loader("val")))
         checkpoint = read_checkpoint(self.folder.best)
         checkpoint["state_dict"]["model.quantile_offset"] = offset.cpu()
-        write_atomically(self.folder.best, lambda path: torch.save(checkpoint, path))
+        write_tensors(self.folder.best, checkpoint)
 
 
 def _training_summary(trainer: Trainer) -> dict[str, Any]:
-    from stgraph.tasks.checkpoints import RunCheckpoints
-
-    log = next(c for c in trainer.callbacks if isinstance(c, RunLog))
-    checkpoints = next(c for c in trainer.callbacks if isinstance(c, RunCheckpoints))
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    log = next(c for c in callbacks if isinstance(c, RunLog))
+    checkpoints = next(c for c in callbacks if isinstance(c, RunCheckpoints))
     if trainer.is_global_zero and not checkpoints.best_path.is_file():
         raise RuntimeError("training wrote no checkpoint: it ended before the first validation")
     seconds = log.epoch_seconds

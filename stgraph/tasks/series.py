@@ -16,7 +16,17 @@ from stgraph.errors import InputError
 from stgraph.models.options import SpecTraNetOptions, nearest_name
 from stgraph.tasks.options import DATASETS, DataOptions, ModelOptions
 
-__all__ = ["calendar_periods", "describe_model", "graph_of", "load_series", "make_datamodule", "read_series", "resolve_data", "resolve_model", "share_graph"]
+__all__ = [
+    "calendar_periods",
+    "describe_model",
+    "graph_of",
+    "load_series",
+    "make_datamodule",
+    "read_series",
+    "resolve_data",
+    "resolve_model",
+    "share_graph",
+]
 
 #: What belongs to the graph of a series, not to its period: the test period takes it from the training period.
 GRAPH_KEYS = ("pos", "edge_index", "edge_attr", "edge_weight", "static", "grid", "node_names", "channel_names")
@@ -29,12 +39,14 @@ _CYCLES = 2
 def resolve_data(options: DataOptions) -> DataOptions:
     """Fill in what the options leave to the data set, and make paths absolute."""
     steps = DATASETS.get(options.path or "", (12, 1))
-    paths = {name: getattr(options, name) for name in ("path", "test", "coords", "adjacency")}
     return dataclasses.replace(
         options,
+        path=_absolute(options.path),
+        test=_absolute(options.test),
+        coords=_absolute(options.coords),
+        adjacency=_absolute(options.adjacency),
         input_steps=options.input_steps or steps[0],
         horizon=options.horizon or steps[1],
-        **{name: _absolute(path) for name, path in paths.items()},
     )
 
 
@@ -59,6 +71,8 @@ def read_series(path: str, options: DataOptions, *, quiet: bool = False) -> Data
     if path in DATASETS:
         if options.coords is not None:
             raise InputError(f"coords is {options.coords!r}, but the data set {path!r} has coordinates of its own")
+        if options.key is not None:
+            raise InputError(f"key is {options.key!r}, but {path!r} is a data set, not a file")
         arguments: dict[str, Any] = {} if options.coordinates is None else {"coordinates": options.coordinates}
         if path == "metr_la_week":
             arguments["graph"] = options.edges == "own"
@@ -70,7 +84,13 @@ def read_series(path: str, options: DataOptions, *, quiet: bool = False) -> Data
         with warnings.catch_warnings():
             if quiet:
                 warnings.filterwarnings("ignore", "no coordinates were given")
-            data = from_file(path, coords=options.coords, coordinates=coordinates, null_value=options.null_value)
+            data = from_file(
+                path,
+                key=options.key,
+                coords=options.coords,
+                coordinates=coordinates,
+                null_value=options.null_value,
+            )
     if options.crop != "none":
         data = crop(data, options.crop, options.crop_size, options.crop_box)
     if options.channels is not None:
@@ -83,7 +103,7 @@ def load_series(options: DataOptions, num_neighbors: int | None = None) -> tuple
 
     Args:
         options: The data options.
-        num_neighbors: Neighbours to connect where the options leave the edges to the model.
+        num_neighbors: Neighbours to connect where the options leave the edges to the model; ``options.k`` by default.
 
     Raises:
         InputError: If the data cannot be used.
@@ -127,9 +147,9 @@ def _connect(series: Data, options: DataOptions, num_neighbors: int | None) -> D
     nodes = series.x.shape[0]
     if options.edges == "model":
         # A grid needs no edges here: the model takes its stencil and the loss the two-dimensional spectrum.
-        if series.get("grid") is not None or num_neighbors is None or nodes < 2:
+        if series.get("grid") is not None or nodes < 2:
             return series
-        return _apply(source.KNNGraph(min(num_neighbors, nodes - 1)), series)
+        return _apply(source.KNNGraph(min(num_neighbors or options.k, nodes - 1)), series)
     if options.edges == "own":
         if series.get("edge_index") is None:
             raise InputError("data.edges is 'own', but the data has no edges")

@@ -12,21 +12,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from stgraph.errors import InputError
 from stgraph.tasks.checkpoints import MONITOR, AtomicCheckpointIO, RunCheckpoints
 from stgraph.tasks.folder import RunFolder
 from stgraph.tasks.logs import MetricsFile, RunLog
 from stgraph.tasks.options import TrainerOptions
 
-__all__ = ["is_main_process", "make_trainer", "number_of_devices", "quiet_lightning"]
+__all__ = ["device_of", "is_main_process", "make_trainer", "number_of_devices", "quiet_lightning"]
 
 
 def is_main_process() -> bool:
     """Whether this is the only process, or the first of several that torchrun or Lightning started."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    return (
+        int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    )
 
 
 def number_of_devices(options: TrainerOptions) -> tuple[int, int]:
@@ -40,7 +44,10 @@ def number_of_devices(options: TrainerOptions) -> tuple[int, int]:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning from telling about itself, and torch's switch for deterministic algorithms as it was."""
-    before, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -54,11 +61,15 @@ def quiet_lightning() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def accelerator_of(options: TrainerOptions) -> str:
-    """Return the accelerator to use; "auto" knows CPU and CUDA alone, as other devices lack float64."""
-    if options.accelerator != "auto":
-        return options.accelerator
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def device_of(accelerator: str) -> str:
+    """Return torch's name of a device; "auto" knows CPU and CUDA alone, as other devices lack float64.
+
+    >>> device_of("cpu"), device_of("gpu")
+    ('cpu', 'cuda')
+    """
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if accelerator == "gpu" else accelerator
 
 
 def make_trainer(
@@ -71,6 +82,9 @@ def make_trainer(
         folder: The folder.
         callbacks: Further callbacks.
         resume_step: Step from which a run continues; later entries of its TensorBoard log are dropped.
+
+    Raises:
+        InputError: If Lightning refuses an option.
     """
     devices, machines = number_of_devices(options)
     progress_bar = sys.stderr.isatty() if options.progress_bar is None else options.progress_bar
@@ -81,30 +95,33 @@ def make_trainer(
     ]
     if options.early_stopping is not None:
         all_callbacks.append(EarlyStopping(MONITOR, patience=options.early_stopping))
-    return Trainer(
-        accelerator=accelerator_of(options),
-        devices=devices,
-        num_nodes=machines,
-        strategy="ddp" if devices * machines > 1 else "auto",
-        precision=options.precision,  # type: ignore[arg-type]
-        max_epochs=options.max_epochs,
-        max_time=options.max_time,
-        gradient_clip_val=options.gradient_clip_val,
-        limit_train_batches=options.limit_train_batches,
-        limit_val_batches=options.limit_val_batches,
-        deterministic=options.deterministic,
-        logger=_loggers(options, folder, resume_step),
-        callbacks=all_callbacks,
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=progress_bar,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        # The loaders share out every batch themselves.
-        use_distributed_sampler=False,
-        # The run's own log decides how often; Lightning would warn about epochs shorter than its interval.
-        log_every_n_steps=1,
-        default_root_dir=folder.path,
-    )
+    try:
+        return Trainer(
+            accelerator=device_of(options.accelerator),
+            devices=devices,
+            num_nodes=machines,
+            strategy="ddp" if devices * machines > 1 else "auto",
+            precision=options.precision,  # type: ignore[arg-type]
+            max_epochs=options.max_epochs,
+            max_time=options.max_time,
+            gradient_clip_val=options.gradient_clip_val,
+            limit_train_batches=options.limit_train_batches,
+            limit_val_batches=options.limit_val_batches,
+            deterministic=options.deterministic,
+            logger=_loggers(options, folder, resume_step),
+            callbacks=all_callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=progress_bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            # The loaders share out every batch themselves.
+            use_distributed_sampler=False,
+            # The run's own log decides how often; Lightning would warn about epochs shorter than its interval.
+            log_every_n_steps=1,
+            default_root_dir=folder.path,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(f"the options of the trainer cannot be used: {error}") from error
 
 
 def _loggers(options: TrainerOptions, folder: RunFolder, resume_step: int | None) -> list[Logger]:

@@ -40,14 +40,21 @@ def dense(data: Data, num_nodes: int) -> Tensor:
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_edge_attributes_are_relative_positions_and_distances(dimensions: int) -> None:
     data = graph(dimensions=dimensions)
-    out = T.Compose([KNNGraph(k=4), T.Constant()])(data)
+    out = KNNGraph(k=4)(data)
     assert "edge_index" not in data, "the input is left as it was"
     assert torch.equal(out.edge_index, knn_graph(data.pos, 4))
     source, target = out.edge_index
     torch.testing.assert_close(out.edge_attr[:, :-1], data.pos[target] - data.pos[source])
     torch.testing.assert_close(out.edge_attr[:, -1], (data.pos[target] - data.pos[source]).norm(dim=1))
     assert out.edge_attr.dtype == data.pos.dtype
-    assert out.x.shape == (20, 6, 1) or out.x is not None
+    assert out.x is data.x
+
+
+def test_transforms_compose_with_those_of_pyg() -> None:
+    out = T.Compose([T.Center(), KNNGraph(k=4), T.ToUndirected()])(graph())
+    assert out.is_undirected()
+    assert out.num_edges > 80
+    torch.testing.assert_close(out.pos.mean(dim=0), torch.zeros(2))
 
 
 def test_positions_on_a_line_and_of_integers() -> None:

@@ -14,9 +14,26 @@ from stgraph.models.base import Forecaster
 class MLPForecaster(Forecaster):
     """A perceptron on the window of each node, with dropout; the mean of its weights' squares is its regulariser."""
 
-    def __init__(self, in_channels, input_steps, horizon, *, num_nodes=None, out_channels=None, dropout=0.2, quantiles=None, width=8):
+    def __init__(
+        self,
+        in_channels,
+        input_steps,
+        horizon,
+        *,
+        num_nodes=None,
+        out_channels=None,
+        dropout=0.2,
+        quantiles=None,
+        width=8,
+    ):
         super().__init__(
-            in_channels, input_steps, horizon, out_channels=out_channels, num_nodes=num_nodes, scaler="standard", quantiles=quantiles
+            in_channels,
+            input_steps,
+            horizon,
+            out_channels=out_channels,
+            num_nodes=num_nodes,
+            scaler="standard",
+            quantiles=quantiles,
         )
         self.levels = len(quantiles or [0])
         self.net = nn.Sequential(

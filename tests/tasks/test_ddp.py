@@ -34,7 +34,9 @@ def options_of(tmp_path, name):
 def curve(folder):
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows if row[name]] for name in ("train_loss_step", "train_loss", "val_rmse")}
+    return {
+        name: [float(row[name]) for row in rows if row[name]] for name in ("train_loss_step", "train_loss", "val_rmse")
+    }
 
 
 @pytest.fixture(scope="module")

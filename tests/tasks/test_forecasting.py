@@ -217,7 +217,9 @@ def test_a_checkpoint_rebuilds_its_model(tmp_path, monkeypatch):
 
     monkeypatch.setitem(MODELS, "mlp", "tests.tasks.stand_in:MLPForecaster")
     description = {"name": "mlp", "arguments": {"in_channels": 1, "input_steps": 4, "horizon": 2}}
-    monkeypatch.setattr("tests.tasks.training.Forecasting", lambda *a, **k: Forecasting(*a, **k, description=description))
+    monkeypatch.setattr(
+        "tests.tasks.training.Forecasting", lambda *a, **k: Forecasting(*a, **k, description=description)
+    )
     task, folder, _ = fit(tmp_path, max_epochs=1)
     batch = next(iter(make_datamodule().loader("test")))
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -11,10 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from lightning.pytorch import Callback
 
 from stgraph.tasks.checkpoints import read_checkpoint
 from stgraph.tasks.folder import RunFolder
+from stgraph.tasks.options import RunOptions, to_dict
+from stgraph.tasks.run import train
+from tests.tasks.small_runs import small_options, write_series
 from tests.tasks.training import fit, same_bits, weights
 
 
@@ -56,7 +61,11 @@ def test_resuming_gives_the_same_bits(uninterrupted, tmp_path, killed_before):
     saved = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"]
     assert saved == max(s for s in (2, 4, 5, 6, 8, 10, 12, 14) if s <= killed_before)
     again, resumed, trainer = fit(
-        tmp_path / "run", resume=RunFolder(tmp_path / "run").last, schedule=schedule, checkpoint_every_n_steps=2, **OPTIONS
+        tmp_path / "run",
+        resume=RunFolder(tmp_path / "run").last,
+        schedule=schedule,
+        checkpoint_every_n_steps=2,
+        **OPTIONS,
     )
     assert trainer.global_step == 15
     assert same_bits(weights(task), weights(again))
@@ -77,7 +86,9 @@ def test_checkpointing_does_not_change_the_run(uninterrupted, tmp_path):
 def test_a_finished_run_stays_finished(uninterrupted, tmp_path):
     task, folder, _, schedule = uninterrupted
     shutil.copytree(folder.path, tmp_path / "run")
-    again, resumed, trainer = fit(tmp_path / "run", resume=RunFolder(tmp_path / "run").last, schedule=schedule, **OPTIONS)
+    again, resumed, trainer = fit(
+        tmp_path / "run", resume=RunFolder(tmp_path / "run").last, schedule=schedule, **OPTIONS
+    )
     assert trainer.global_step == 15
     assert same_bits(weights(task), weights(again))
     assert resumed.metrics.read_text() == folder.metrics.read_text()
@@ -106,31 +117,21 @@ def test_early_stopping_counts_on_after_resuming(tmp_path):
     assert same_bits(weights(task), weights(again))
 
 
-SCRIPT = """
-import sys, time
-from pathlib import Path
-from lightning.pytorch import Callback
-from tests.tasks.training import fit
-
-class Slow(Callback):
-    def on_train_batch_start(self, trainer, *args):
-        Path(sys.argv[1], "step").write_text(str(trainer.global_step))
-        time.sleep(0.05)
-
-fit(Path(sys.argv[1]), callbacks=[Slow()], max_epochs=3, log_every_n_steps=1, checkpoint_every_n_steps=3)
-"""
-
-
-def run_until(folder: Path, step: int) -> None:
-    """Train in another process and kill it by SIGKILL some time after it has begun a step."""
+def run_until(options: RunOptions, steps: int) -> None:
+    """Train by the command line in another process and kill it by SIGKILL once it has logged some steps."""
+    folder = RunFolder(options.output)
+    config = folder.path.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(to_dict(options)))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment)
-    marker, deadline = folder / "step", time.monotonic() + 120
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stgraph", "train", "--config", str(config)], env=environment, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
     try:
-        while not (marker.is_file() and int(marker.read_text() or -1) >= step):
+        while not (folder.metrics.is_file() and folder.metrics.read_text().count("\n") > steps):
             assert process.poll() is None, "the process ended before it could be killed"
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     finally:
@@ -139,16 +140,22 @@ def run_until(folder: Path, step: int) -> None:
 
 
 def test_a_killed_process_is_continued(tmp_path):
-    task, whole, _ = fit(tmp_path / "whole", max_epochs=3, log_every_n_steps=1)
-    (tmp_path / "killed").mkdir()
-    step = 4 + time.time_ns() % 10
-    run_until(tmp_path / "killed", step)
-    folder = RunFolder(tmp_path / "killed")
-    assert read_checkpoint(folder.last)["global_step"] < 15
-    again, _, trainer = fit(
-        folder.path, resume=folder.last, max_epochs=3, log_every_n_steps=1, checkpoint_every_n_steps=3
-    )
-    assert trainer.global_step == 15
-    assert same_bits(weights(task), weights(again)), f"killed at step {step}"
-    assert folder.metrics.read_text() == whole.metrics.read_text(), f"killed at step {step}"
-    assert same_bits(read_checkpoint(whole.best)["state_dict"], read_checkpoint(folder.best)["state_dict"])
+    """SpecTra-Net with dropout, on a series with gaps."""
+    write_series(tmp_path, missing=0.2)
+    options = small_options(tmp_path, "whole", baselines=[])
+    options.data.batch_size, options.trainer.max_epochs, options.trainer.checkpoint_every_n_steps = 4, 6, 4
+    options.model.dropout = 0.3
+    results = train(options)
+    killed = dataclasses.replace(options, output=str(tmp_path / "killed"))
+    steps = 8 + time.time_ns() % 40
+    run_until(killed, steps)
+    whole, folder = RunFolder(options.output), RunFolder(killed.output)
+    assert not folder.results.exists()
+    assert 0 < read_checkpoint(folder.last)["global_step"] < read_checkpoint(whole.last)["global_step"] == 60
+    again = train(dataclasses.replace(killed, resume=True))
+    for name in ("last", "best"):
+        first, second = (read_checkpoint(getattr(f, name)) for f in (whole, folder))
+        assert first["global_step"] == second["global_step"]
+        assert same_bits(first["state_dict"], second["state_dict"]), f"killed after {steps} rows"
+    assert folder.metrics.read_text() == whole.metrics.read_text(), f"killed after {steps} rows"
+    assert again["test"] == results["test"]

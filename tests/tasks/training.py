@@ -12,7 +12,19 @@ from stgraph.tasks.trainer import make_trainer, quiet_lightning
 from tests.tasks.stand_in import MLPForecaster, make_datamodule
 
 
-def fit(path, *, data=None, callbacks=(), resume=None, schedule="cosine", seed=1, dropout=0.2, loss=None, model=None, **trainer):
+def fit(
+    path,
+    *,
+    data=None,
+    callbacks=(),
+    resume=None,
+    schedule="cosine",
+    seed=1,
+    dropout=0.2,
+    loss=None,
+    model=None,
+    **trainer,
+):
     """Train for a few epochs in the folder ``path``; return the task, the folder and the trainer."""
     torch.manual_seed(seed)
     data = make_datamodule() if data is None else data
