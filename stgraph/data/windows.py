@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,15 +123,12 @@ class _Windows:
         order = sorted(range(1, view.dim()), key=lambda d: strides[d], reverse=True)
         self._view = view.permute(0, *order)
         self._inverse = [0, *(order.index(d) + 1 for d in range(1, view.dim()))]
-        self._time_dim, self._input_steps, self._length = time_dim + 1, input_steps, length
+        self._time_dim, self._lengths = time_dim + 1, [input_steps, length - input_steps]
 
     def gather(self, starts: Tensor) -> tuple[Tensor, Tensor]:
         windows = self._view.index_select(0, starts).permute(self._inverse)
-        horizon = self._length - self._input_steps
-        return (
-            windows.narrow(self._time_dim, 0, self._input_steps),
-            windows.narrow(self._time_dim, self._input_steps, horizon),
-        )
+        past, future = windows.split(self._lengths, self._time_dim)
+        return past, future
 
 
 class WindowLoader:
@@ -191,10 +189,10 @@ class WindowLoader:
         steps = series["x"].shape[1]
         every = window_starts(steps, input_steps, horizon)  # raises where P, Q and T do not fit
         self.starts = every if starts is None else _check_starts(starts, last=int(every[-1]))
-        self._windows = {
-            key: _Windows(value, _time_dim(key, value), input_steps, input_steps + horizon)
+        self._windows = [
+            (_WINDOWED[key], _Windows(value, _time_dim(key, value), input_steps, input_steps + horizon))
             for key, value in series.items()
-        }
+        ]
         self._device = series["x"].device
         self._graph = WindowBatch(**{key: value for key, value in data.to_dict().items() if key not in _WINDOWED})
         self._epoch = 0
@@ -220,10 +218,9 @@ class WindowLoader:
         if not self._continue:
             self._epoch, self._position = self._epoch + 1, 0
         self._continue = False
-        order = self._order(self._epoch)
+        batches = self._order(self._epoch).to(self._device).split(self.batch_size)
         for position in range(self._position, len(self)):
-            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
-            batch = self._gather(chosen[self.rank :: self.world_size])
+            batch = self._gather(batches[position][self.rank :: self.world_size])
             self._position = position + 1
             yield batch
 
@@ -234,12 +231,11 @@ class WindowLoader:
         return self.starts[torch.randperm(self.num_windows, generator=generator)]
 
     def _gather(self, starts: Tensor) -> WindowBatch:
-        starts = starts.to(self._device)
-        batch: WindowBatch = self._graph.__copy__()
-        for key, windows in self._windows.items():
-            past, future = _WINDOWED[key]
-            batch[past], batch[future] = windows.gather(starts)
-        batch.start = starts
+        batch: WindowBatch = copy.copy(self._graph)
+        (store,) = batch.stores  # setting attributes of the batch itself takes longer than the gather
+        for (past, future), windows in self._windows:
+            store[past], store[future] = windows.gather(starts)
+        store["start"] = starts
         return batch
 
     def set_epoch(self, epoch: int) -> None:

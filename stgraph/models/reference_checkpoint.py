@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy._core import multiarray as _multiarray  # type: ignore[attr-defined]
 from torch import Tensor
 
 from stgraph.errors import CheckpointError
@@ -78,8 +79,9 @@ def load_reference_checkpoint(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    safe: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64))]
-    safe += [(np._core.multiarray._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    safe: list[Any] = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8"))]
+    for core in ("core", "_core"):  # the module's name before and after NumPy 2
+        safe += [(getattr(_multiarray, name), f"numpy.{core}.multiarray.{name}") for name in ("_reconstruct", "scalar")]
     try:
         with torch.serialization.safe_globals(safe):
             content = torch.load(path, map_location="cpu", weights_only=True)

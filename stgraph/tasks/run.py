@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import statistics
 from collections.abc import Callable
@@ -107,7 +108,9 @@ def _train_once(options: RunOptions, on_start: Callable[[], None] | None = None)
         folder.check_resume(options)
     with quiet_lightning():
         run = _Run(options, datamodule, folder, resume)
-        if main and not resume:
+        if main and resume:
+            note_resumption(folder, describe_environment(options.seed))
+        elif main:
             # The switches say how this start treats the folder; they are no part of the run.
             stored = dataclasses.replace(options, overwrite=False, resume=False, output=str(folder.path))
             folder.create(stored, describe_environment(options.seed))
@@ -117,6 +120,17 @@ def _train_once(options: RunOptions, on_start: Callable[[], None] | None = None)
         except BaseException:
             folder.rollback()
             raise
+
+
+def note_resumption(folder: RunFolder, now: dict[str, Any]) -> None:
+    """Add the environment to that of the run's start, and tell what may change the last bits of the result."""
+    before: dict[str, Any] = {}
+    if folder.environment.is_file():
+        before = json.loads(folder.environment.read_text(encoding="utf-8"))
+    for name in ("threads", "devices", "packages"):
+        if before.get(name, now[name]) != now[name]:
+            _logger.warning("this run began with other %s: the continuation may differ in the last bits", name)
+    write_json(folder.environment, {**before, "resumed": [*before.get("resumed", []), now]})
 
 
 def prepare(options: RunOptions) -> tuple[RunOptions, SeriesDataModule]:

@@ -191,7 +191,9 @@ def test_windows_stay_in_service_days() -> None:
     assert bool(((starts % 108) <= 99).all())
 
 
-@pytest.mark.parametrize("max_gap", [7200e9, 7_200_000_000_000, "2h", "2x", "2.5x", timedelta(hours=2), np.timedelta64(2, "h")])
+@pytest.mark.parametrize(
+    "max_gap", [7200e9, 7_200_000_000_000, "2h", "2x", "2.5x", timedelta(hours=2), np.timedelta64(2, "h")]
+)
 def test_gaps_in_any_unit(max_gap: Any) -> None:
     time = hours(20)
     time[8:] += 3600 * 10**9  # 2 hours to the next step: not more than allowed

@@ -75,7 +75,9 @@ def test_new_edges_replace_all_of_the_old_ones() -> None:
     assert data.edge_weight.shape == (5,)
 
 
-@pytest.mark.parametrize(("loop", "k", "fits"), [(False, 3, True), (False, 4, False), (True, 4, True), (True, 5, False)])
+@pytest.mark.parametrize(
+    ("loop", "k", "fits"), [(False, 3, True), (False, 4, False), (True, 4, True), (True, 5, False)]
+)
 def test_k_must_leave_enough_nodes(loop: bool, k: int, fits: bool) -> None:
     transform = KNNGraph(k=k, loop=loop)
     if fits:

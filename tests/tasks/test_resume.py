@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch import Callback
 
@@ -122,7 +123,8 @@ def run_until(options: RunOptions, steps: int) -> None:
     folder = RunFolder(options.output)
     config = folder.path.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(to_dict(options)))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    threads = str(torch.get_num_threads())  # sums over another number of threads differ in their last bits
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-m", "stgraph", "train", "--config", str(config)], env=environment, stdout=subprocess.DEVNULL
     )

@@ -298,6 +298,20 @@ def test_resuming(finished, tmp_path):
     assert train(fresh)["test"] == results["test"], "without a run to continue, one is started"
 
 
+def test_resuming_with_another_number_of_threads_is_told(tmp_path, caplog):
+    write_series(tmp_path)
+    options = small_options(tmp_path, baselines=[])
+    train(options)
+    folder = RunFolder(options.output)
+    train(dataclasses.replace(options, resume=True))
+    assert "began with other" not in caplog.text
+    environment = json.loads(folder.environment.read_text())
+    assert len(environment["resumed"]) == 1
+    folder.environment.write_text(json.dumps({**environment, "threads": 99}))
+    train(dataclasses.replace(options, resume=True))
+    assert "began with other threads" in caplog.text
+
+
 def test_resuming_from_a_damaged_checkpoint(tmp_path):
     write_series(tmp_path)
     options = small_options(tmp_path, baselines=[])
