@@ -1,8 +1,9 @@
-"""WindowLoader against a plain Dataset that slices one window at a time, and against windows cut in advance.
+"""WindowLoader against plain Datasets that slice one window at a time, and against windows cut in advance.
 
-A step is one shuffled epoch over a series of the size of METR-LA: 34272 steps, 207 nodes, one channel, 12 steps in and 12
-out, batch 32, in the process itself (``num_workers=0``). All yield the same ``[B, N, P, C]`` and ``[B, N, Q, C]``. The
-series is measured in both orders of memory: time first, as files have it, and node first.
+A step is one shuffled epoch over a series of the size of METR-LA: 34272 steps, 207 nodes, one channel, 12 steps in and
+12 out, batch 32, in the process itself (``num_workers=0``). All yield the same windows, ``[B, N, P, C]`` and
+``[B, N, Q, C]``; where a peer's batch must be reshaped for that, it is a view. The series is measured in both orders of
+memory: time first, as files have it, and node first.
 
 Memory counts everything from the series on: what an epoch holds that is set up from nothing.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader as GraphLoader
 
 from benchmarks import measure
 from stgraph.data.windows import WindowLoader
@@ -28,7 +30,8 @@ ORDERS = ("time first", "node first")
 FACTORIES = {
     "WindowLoader": "window_loader",
     "plain Dataset": "plain_dataset",
-    "plain, time-first windows": "plain_time_first",
+    "plain, time first": "plain_time_first",
+    "plain, PyG graphs": "plain_graphs",
     "windows in advance": "windows_in_advance",
 }
 Pairs = Iterator[tuple[Tensor, Tensor]]
@@ -36,8 +39,10 @@ Pairs = Iterator[tuple[Tensor, Tensor]]
 
 def series(order: str) -> Tensor:
     """A series ``[N, T, 1]``; ``order`` says which dimension comes first in memory."""
-    x = torch.empty(STEPS, NODES, 1).normal_(generator=torch.Generator().manual_seed(0)).transpose(0, 1)
-    return x if order == "time first" else x.contiguous()
+    generator = torch.Generator().manual_seed(0)
+    if order == "node first":
+        return torch.empty(NODES, STEPS, 1).normal_(generator=generator)
+    return torch.empty(STEPS, NODES, 1).normal_(generator=generator).transpose(0, 1)
 
 
 class Plain(Dataset[tuple[Tensor, Tensor]]):
@@ -60,6 +65,14 @@ class PlainTimeFirst(Plain):
         return self.x[i : i + INPUT], self.x[i + INPUT : i + INPUT + HORIZON]
 
 
+class PlainGraphs(Plain):
+    """The same as graphs, for PyG's loader."""
+
+    def __getitem__(self, i: int) -> Data:
+        past, future = super().__getitem__(i)
+        return Data(x=past, y=future)
+
+
 def ours(order: str, shuffle: bool = True) -> Pairs:
     loader = WindowLoader(Data(x=series(order)), INPUT, HORIZON, batch_size=BATCH, shuffle=shuffle)
     while True:
@@ -80,6 +93,13 @@ def time_first(order: str, shuffle: bool = True) -> Pairs:
             yield x.transpose(1, 2), y.transpose(1, 2)
 
 
+def graphs(order: str, shuffle: bool = True) -> Pairs:
+    loader = GraphLoader(PlainGraphs(series(order)), batch_size=BATCH, shuffle=shuffle)
+    while True:
+        for batch in loader:
+            yield batch.x.unflatten(0, (-1, NODES)), batch.y.unflatten(0, (-1, NODES))
+
+
 def in_advance(order: str, shuffle: bool = True) -> Pairs:
     x = series(order).numpy()
     past = np.stack([x[:, i : i + INPUT] for i in range(WINDOWS)])
@@ -90,7 +110,13 @@ def in_advance(order: str, shuffle: bool = True) -> Pairs:
         yield from loader
 
 
-SOURCES = {"window_loader": ours, "plain_dataset": plain, "plain_time_first": time_first, "windows_in_advance": in_advance}
+SOURCES = {
+    "window_loader": ours,
+    "plain_dataset": plain,
+    "plain_time_first": time_first,
+    "plain_graphs": graphs,
+    "windows_in_advance": in_advance,
+}
 
 
 def epoch(pairs: Pairs) -> None:
@@ -107,6 +133,7 @@ def from_nothing(factory: str, order: str) -> measure.Step:
 window_loader = partial(from_nothing, "window_loader")
 plain_dataset = partial(from_nothing, "plain_dataset")
 plain_time_first = partial(from_nothing, "plain_time_first")
+plain_graphs = partial(from_nothing, "plain_graphs")
 windows_in_advance = partial(from_nothing, "windows_in_advance")
 
 
@@ -138,7 +165,8 @@ def main() -> None:
             rate = WINDOWS / statistics.median(seconds[name])
             report.note(f"{order}, {name}: {rate:,.0f} windows/s, peak {peak[name] / measure.MIB:.1f} MiB")
         report.compare(order, "WindowLoader", "plain Dataset", seconds, peak, faster=10)
-        report.compare(order, "WindowLoader", "plain, time-first windows", seconds, peak)
+        report.compare(order, "WindowLoader", "plain, time first", seconds, peak)
+        report.compare(order, "WindowLoader", "plain, PyG graphs", seconds, peak)
         share = (size + batch + 8) / (peak["windows in advance"] / measure.MIB)  # 8 MiB for index and allocator
         report.compare(order, "WindowLoader", "windows in advance", seconds, peak, memory=share)
         del running, steps

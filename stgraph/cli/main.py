@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TextIO
 
 from stgraph.errors import InputError, InputTypeError
 from stgraph.models.options import nearest_name
@@ -96,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("stgraph", f"unknown command {name!r}{nearest_name(name, COMMANDS)}")
     try:
         options = parse_command(name, words)
-        _show_notices()
-        _load(COMMANDS[name].function)(options)
+        with _shown_notices():
+            _load(COMMANDS[name].function)(options)
     except (InputError, InputTypeError, FileNotFoundError, PermissionError, NotADirectoryError) as error:
         return _fail(f"stgraph {name}", str(error))
     except ImportError as error:
@@ -146,19 +147,32 @@ def _fail(prog: str, message: str) -> int:
     return 2
 
 
-def _show_notices() -> None:
+class _Notices(logging.StreamHandler[TextIO]):
+    """Writes to what is standard output at the time."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _shown_notices() -> Iterator[None]:
     """Show the package's notices and warnings as plain lines."""
-    logger = logging.getLogger("stgraph")
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-
-    def plain(message: Warning | str, *_: Any, **__: Any) -> str:
-        return f"warning: {message}\n"
-
-    warnings.formatwarning = plain
+    logger, handler = logging.getLogger("stgraph"), _Notices()
+    level, formatter = logger.level, warnings.formatwarning
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = formatter
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def _load(path: str) -> Any:

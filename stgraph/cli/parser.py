@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import inspect
 import re
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from jsonargparse import ActionYesNo, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser
 
 from stgraph.errors import InputError
 
@@ -68,7 +69,7 @@ def build_parser(
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", action="config", help="YAML or JSON file with options; flags override it")
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML or JSON file with options; flags override it")
     groups: dict[str, Any] = {}
     short = {full: name for name, full in shortcuts.items()}
     for name, field in _fields(cls).items():
@@ -82,10 +83,7 @@ def build_parser(
         text += f" [{_shown(field.default)}]" if field.default not in (None, "", False) else ""
         # Percent signs are format codes to argparse.
         arguments: dict[str, Any] = {"help": text.replace("%", "%%").replace("``", ""), "default": field.default}
-        if field.type is bool:
-            groups[group].add_argument(f"--{name}", action=ActionYesNo, **arguments)
-        else:
-            groups[group].add_argument(f"--{name}", type=field.type, metavar=_metavar(field.type), **arguments)
+        groups[group].add_argument(f"--{name}", type=field.type, metavar=_metavar(field.type), **arguments)
     return parser
 
 
@@ -127,14 +125,14 @@ def describe_arguments(cls: type[Any]) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for owner in reversed(cls.__mro__):
-        _, _, arguments = (owner.__dict__.get("__doc__") or "").partition("Args:")
+        _, _, arguments = inspect.cleandoc(owner.__dict__.get("__doc__") or "").partition("Args:")
         name = ""
         for line in arguments.split("\n"):
-            match = re.match(r" {8}(\w+): (.*)", line)
+            match = re.match(r" {4}(\w+): (.*)", line)
             if match:
                 name = match[1]
                 texts[name] = match[2]
-            elif name and line.startswith(" " * 12):
+            elif name and line.startswith(" " * 8):
                 texts[name] += " " + line.strip()
             elif line.strip():
                 break
@@ -164,8 +162,9 @@ def expand(
             if name == "config" and not equals and queue:
                 words.append(queue.pop(0))
             continue
-        if field.type is bool:
-            words.append(_switch(name, value) if equals else f"--{name}")
+        if field.type is bool and not equals:
+            value = queue.pop(0) if queue and queue[0] in ("true", "false") else "true"
+            words.append(f"--{name}={value}")
             continue
         if not equals:
             if not queue:
@@ -173,16 +172,6 @@ def expand(
             value = queue.pop(0)
         words.append(f"--{name}={_as_list(value) if _is_list(field.type) else value}")
     return words
-
-
-def _switch(name: str, value: str) -> str:
-    if value.lower() not in ("true", "false"):
-        raise InputError(f"--{name} is {value!r}; expected true or false")
-    return f"--{name}" if value.lower() == "true" else _off(name)
-
-
-def _off(name: str) -> str:
-    return f"--no_{name}"
 
 
 def _is_number(word: str) -> bool:

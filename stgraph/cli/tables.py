@@ -15,8 +15,8 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Align columns, the first to the left.
 
     >>> print(format_table(["", "MAE"], [["model", "1.5"]]))
-             MAE
-    model    1.5
+            MAE
+    model   1.5
     """
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [

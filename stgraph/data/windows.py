@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -118,17 +119,32 @@ class _Windows:
     """
 
     def __init__(self, series: Tensor, time_dim: int, input_steps: int, length: int) -> None:
-        view = series.unfold(time_dim, length, 1).movedim(time_dim, 0).movedim(-1, time_dim + 1)
+        view = series.detach().unfold(time_dim, length, 1).movedim(time_dim, 0).movedim(-1, time_dim + 1)
         strides = view.stride()
         order = sorted(range(1, view.dim()), key=lambda d: strides[d], reverse=True)
         self._view = view.permute(0, *order)
+        self._array = _as_array(self._view)
         self._inverse = [0, *(order.index(d) + 1 for d in range(1, view.dim()))]
         self._time_dim, self._lengths = time_dim + 1, [input_steps, length - input_steps]
 
     def gather(self, starts: Tensor) -> tuple[Tensor, Tensor]:
-        windows = self._view.index_select(0, starts).permute(self._inverse)
-        past, future = windows.split(self._lengths, self._time_dim)
+        if self._array is None:
+            windows = self._view.index_select(0, starts)
+        else:
+            windows = torch.from_numpy(self._array[starts.numpy()])
+        past, future = windows.permute(self._inverse).split(self._lengths, self._time_dim)
         return past, future
+
+
+def _as_array(view: Tensor) -> np.ndarray[Any, Any] | None:
+    """Return the view as an array of NumPy, if that can be.
+
+    NumPy copies in the calling thread. A batch is too small to gain from several, and where other processes keep the
+    cores busy, waiting for a thread takes a hundred times as long as the copy.
+    """
+    if view.device.type != "cpu" or view.dtype == torch.bfloat16:
+        return None
+    return view.numpy()
 
 
 class WindowLoader:

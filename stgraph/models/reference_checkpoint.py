@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy._core import multiarray as _multiarray  # type: ignore[attr-defined]
+from numpy._core import multiarray as _multiarray
 from torch import Tensor
 
 from stgraph.errors import CheckpointError

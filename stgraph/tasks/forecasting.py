@@ -75,18 +75,23 @@ class Forecasting(LightningModule):
         """Return the forecast in data units."""
         return self.model.to_data_units(self._forward_scaled(batch)[0])
 
-    @torch.no_grad()
-    def check(self, batch: Data) -> None:
-        """Forecast a batch and compute its loss, so that data which does not fit shows before training begins.
+    def check(self, batch: Data) -> list[str]:
+        """Go through a training step without taking it, so that data which does not fit shows before training begins.
+
+        Returns:
+            list: Names of the parameters that have no influence on the loss.
 
         Raises:
             InputError: If the batch does not fit the model or the loss.
         """
-        self.eval()
+        self.eval()  # dropout would draw random numbers
         prediction, regulariser = self.model.forward_scaled(batch)
         target, mask = self._target(batch)
-        self.loss(prediction, self.model.scaler.transform(target), mask, batch, regulariser)
+        parts = self.loss(prediction, self.model.scaler.transform(target), mask, batch, regulariser)
+        names, parameters = zip(*((n, p) for n, p in self.named_parameters() if p.requires_grad), strict=True)
+        gradients = torch.autograd.grad(parts.total, parameters, allow_unused=True)
         self.train()
+        return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
 
     def on_train_epoch_start(self) -> None:
         """Start the mean of the loss over the epoch, and tell the loader which epoch it is."""

@@ -230,8 +230,6 @@ class RunOptions:
             raise InputError("no data: name a file or one of the data sets " + ", ".join(DATASETS))
         if self.overwrite and self.resume:
             raise InputError("overwrite and resume exclude each other: one replaces the run, the other continues it")
-        if self.seeds > 1 and self.trainer.devices * self.trainer.num_nodes > 1:
-            raise InputError("seeds repeats a run on one device; train each seed by itself on several devices")
         unknown = sorted(set(self.baselines) - set(BASELINES))
         if unknown:
             raise InputError(f"baselines names {unknown}; expected some of {list(BASELINES)}")

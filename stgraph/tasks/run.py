@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import LambdaCallback
 
 from stgraph.data.datamodule import STAGES, GraphToDevice, SeriesDataModule
+from stgraph.errors import InputError
 from stgraph.models.base import Forecaster
 from stgraph.tasks.artefacts import write_artefacts
 from stgraph.tasks.calibration import calibrate_quantiles
@@ -34,7 +36,7 @@ from stgraph.tasks.forecasting import Forecasting
 from stgraph.tasks.logs import RunLog
 from stgraph.tasks.options import RunOptions
 from stgraph.tasks.series import describe_model, graph_of, load_series, make_datamodule, resolve_data, resolve_model
-from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, quiet_lightning
+from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, number_of_devices, quiet_lightning
 
 __all__ = ["prepare", "train"]
 
@@ -61,6 +63,8 @@ def train(options: RunOptions) -> dict[str, Any]:
 
 def _train_seeds(options: RunOptions) -> dict[str, Any]:
     assert options.output is not None
+    if math.prod(number_of_devices(options.trainer)) > 1:
+        raise InputError("seeds repeats a run on one device; train each seed by itself on several devices")
     folder = RunFolder(options.output)
     folder.check(overwrite=options.overwrite, resume=options.resume)
     seeds = list(range(options.seed, options.seed + options.seeds))
@@ -166,13 +170,15 @@ class _Run:
         self.trainer: Trainer | None = None
         self._on_start: Callable[[], None] | None = None
         if self.parameters:
-            self.task.check(next(iter(datamodule.loader("train"))))
-            self.trainer = self._make_trainer()
+            unused = self.task.check(next(iter(datamodule.loader("train"))))
+            self.trainer = self._make_trainer(unused_parameters=bool(unused))
 
-    def _make_trainer(self) -> Trainer:
+    def _make_trainer(self, unused_parameters: bool) -> Trainer:
         step = None if self.resume_from is None else int(read_checkpoint(self.resume_from)["global_step"])
         begin = LambdaCallback(on_train_start=lambda *_: self.on_start())
-        return make_trainer(self.options.trainer, self.folder, [begin], step)
+        return make_trainer(
+            self.options.trainer, self.folder, [begin], resume_step=step, unused_parameters=unused_parameters
+        )
 
     def on_start(self) -> None:
         """Training has begun: what the run replaces is not needed any more."""

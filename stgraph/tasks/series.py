@@ -79,7 +79,8 @@ def read_series(path: str, options: DataOptions, *, quiet: bool = False) -> Data
         data: Data = getattr(datasets, path)(**arguments)
     else:
         if not Path(path).suffix and not Path(path).exists():
-            raise InputError(f"unknown data set {path!r}{nearest_name(path, DATASETS)}")
+            name = Path(path).name
+            raise InputError(f"there is no file {path}, and no data set {name!r}{nearest_name(name, DATASETS)}")
         coordinates = options.coordinates or "cartesian"
         with warnings.catch_warnings():
             if quiet:

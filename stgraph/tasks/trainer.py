@@ -73,7 +73,12 @@ def device_of(accelerator: str) -> str:
 
 
 def make_trainer(
-    options: TrainerOptions, folder: RunFolder, callbacks: Sequence[Callback] = (), resume_step: int | None = None
+    options: TrainerOptions,
+    folder: RunFolder,
+    callbacks: Sequence[Callback] = (),
+    *,
+    resume_step: int | None = None,
+    unused_parameters: bool = False,
 ) -> Trainer:
     """Return a trainer that logs and saves into the folder of a run.
 
@@ -82,11 +87,14 @@ def make_trainer(
         folder: The folder.
         callbacks: Further callbacks.
         resume_step: Step from which a run continues; later entries of its TensorBoard log are dropped.
+        unused_parameters: Whether the model has parameters that have no influence on the loss, for which several
+            processes must not wait.
 
     Raises:
         InputError: If Lightning refuses an option.
     """
     devices, machines = number_of_devices(options)
+    strategy = "ddp_find_unused_parameters_true" if unused_parameters else "ddp"
     progress_bar = sys.stderr.isatty() if options.progress_bar is None else options.progress_bar
     all_callbacks: list[Callback] = [
         RunLog(options.log_every_n_steps, verbose=not progress_bar),
@@ -100,7 +108,7 @@ def make_trainer(
             accelerator=device_of(options.accelerator),
             devices=devices,
             num_nodes=machines,
-            strategy="ddp" if devices * machines > 1 else "auto",
+            strategy=strategy if devices * machines > 1 else "auto",
             precision=options.precision,  # type: ignore[arg-type]
             max_epochs=options.max_epochs,
             max_time=options.max_time,

@@ -35,7 +35,7 @@ def random(*shape: int) -> Tensor:
 def test_equals_a_loop_over_bins(steps: int, bins: int) -> None:
     layer = SFE(6, num_frequencies=bins).double()
     h = random(2, 3, steps, 6).requires_grad_()
-    parameters = [p for p in layer.parameters()]
+    parameters = list(layer.parameters())
     results = []
     for function in (layer, lambda h: loop_over_bins(layer, h)):
         out = function(h)

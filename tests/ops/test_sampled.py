@@ -59,7 +59,7 @@ def test_constant_degree_is_noticed_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dtypes_and_strides(dtype: torch.dtype) -> None:
-    edge_index, structure = random_graph(6, 15)
+    _, structure = random_graph(6, 15)
     a = random(6, 3, 2).permute(2, 0, 1)  # not contiguous
     expected = sampled_dot(a.contiguous(), a.contiguous(), structure)
     out = sampled_dot(a.to(dtype), a.to(dtype), structure)

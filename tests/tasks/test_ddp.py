@@ -24,6 +24,7 @@ def options_of(tmp_path, name):
     options.data.batch_size = 7  # the two processes get four and three windows, and one and none of the last batch
     options.model.d_model, options.model.dropout = 8, 0.0
     options.model.num_prototypes, options.model.mgat_heads, options.model.num_neighbors = 3, 2, 2
+    options.model.got_embedding_distance = False  # leaves a parameter without influence on the loss
     options.trainer.max_epochs, options.trainer.log_every_n_steps = 2, 1
     options.trainer.accelerator, options.trainer.tensorboard = "cpu", False
     options.optimizer.learning_rate = 1e-2

@@ -234,3 +234,17 @@ def test_forward_and_steps_outside_of_training():
     task.test_step(batch, 0)
     assert task.test_metrics.compute()["count"] == batch.y.numel()
     assert MONITOR == "val_rmse"
+
+
+def test_the_check_before_training_changes_nothing_and_names_unused_parameters():
+    data = make_datamodule()
+    model = MLPForecaster(1, 4, 2).fit(data.train_series)
+    task, batch = Forecasting(model), next(iter(data.loader("train")))
+    before, state = weights(task), torch.get_rng_state()
+    assert task.check(batch) == []
+    assert same_bits(before, weights(task))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.grad is None for p in task.parameters())
+    assert task.training
+    model.register_parameter("idle", torch.nn.Parameter(torch.zeros(1)))
+    assert task.check(batch) == ["model.idle"]

@@ -145,15 +145,15 @@ def test_a_killed_process_is_continued(tmp_path):
     """SpecTra-Net with dropout, on a series with gaps."""
     write_series(tmp_path, missing=0.2)
     options = small_options(tmp_path, "whole", baselines=[])
-    options.data.batch_size, options.trainer.max_epochs, options.trainer.checkpoint_every_n_steps = 4, 6, 4
+    options.data.batch_size, options.trainer.max_epochs, options.trainer.checkpoint_every_n_steps = 4, 10, 4
     options.model.dropout = 0.3
     results = train(options)
     killed = dataclasses.replace(options, output=str(tmp_path / "killed"))
-    steps = 8 + time.time_ns() % 40
+    steps = 8 + time.time_ns() % 35
     run_until(killed, steps)
     whole, folder = RunFolder(options.output), RunFolder(killed.output)
     assert not folder.results.exists()
-    assert 0 < read_checkpoint(folder.last)["global_step"] < read_checkpoint(whole.last)["global_step"] == 60
+    assert 0 < read_checkpoint(folder.last)["global_step"] < read_checkpoint(whole.last)["global_step"] == 100
     again = train(dataclasses.replace(killed, resume=True))
     for name in ("last", "best"):
         first, second = (read_checkpoint(getattr(f, name)) for f in (whole, folder))
