@@ -32,9 +32,14 @@ def layers() -> tuple[SFE, nn.Module]:
     return ours, loop
 
 
-def _step(layer: nn.Module, nodes: int, steps: int, batch: int) -> measure.Step:
-    generator = torch.Generator().manual_seed(1)
-    h = torch.randn(batch, nodes, steps, CHANNELS, generator=generator).requires_grad_()
+def features(nodes: int, steps: int, batch: int) -> Tensor:
+    """Features (B, N, P, d)."""
+    return torch.randn(batch, nodes, steps, CHANNELS, generator=torch.Generator().manual_seed(1))
+
+
+def sfe_step(nodes: int, steps: int, batch: int) -> measure.Step:
+    """A step of the layer."""
+    layer, h = layers()[0], features(nodes, steps, batch).requires_grad_()
 
     def step() -> Tensor:
         out = layer(h)
@@ -44,14 +49,16 @@ def _step(layer: nn.Module, nodes: int, steps: int, batch: int) -> measure.Step:
     return step
 
 
-def sfe_step(nodes: int, steps: int, batch: int) -> measure.Step:
-    """A step of the layer."""
-    return _step(layers()[0], nodes, steps, batch)
-
-
 def loop_step(nodes: int, steps: int, batch: int) -> measure.Step:
-    """A step of the loop."""
-    return _step(layers()[1], nodes, steps, batch)
+    """A step of the loop, on its own layout (B, P, N, d)."""
+    layer, h = layers()[1], features(nodes, steps, batch).transpose(1, 2).contiguous().requires_grad_()
+
+    def step() -> Tensor:
+        out = h + 0.3 * layer(h).unsqueeze(1)
+        out.sum().backward()
+        return out.detach().transpose(1, 2)
+
+    return step
 
 
 def multiplications(nodes: int, steps: int, batch: int) -> float:

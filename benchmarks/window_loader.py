@@ -166,7 +166,7 @@ def main() -> None:
             report.note(f"{order}, {name}: {rate:,.0f} windows/s, peak {peak[name] / measure.MIB:.1f} MiB")
         report.compare(order, "WindowLoader", "plain Dataset", seconds, peak, faster=10)
         report.compare(order, "WindowLoader", "plain, time first", seconds, peak)
-        report.compare(order, "WindowLoader", "plain, PyG graphs", seconds, peak)
+        report.compare(order, "WindowLoader", "plain, PyG graphs", seconds, peak, faster=10)
         share = (size + batch + 8) / (peak["windows in advance"] / measure.MIB)  # 8 MiB for index and allocator
         report.compare(order, "WindowLoader", "windows in advance", seconds, peak, memory=share)
         del running, steps

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
 from stgraph.errors import InputError
 

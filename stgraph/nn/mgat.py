@@ -60,7 +60,7 @@ class MGAT(MessagePassing):
         pos_dim: Dimension D of the positions.
         heads: Number of attention heads; the anisotropy and the gate are shared.
         radius: Length :math:`R_0` of the prior, in the units of the edge length.
-        dropout: Dropout of the attention's output.
+        dropout: Dropout of the attention's output, applied twice as in the original formulation.
         path: ``"sampled"`` for the products along edges, ``"gather"`` for PyG's message passing, which is faster on
             graphs with very few edges, ``"auto"`` to choose by size. All give the same result.
 
@@ -111,8 +111,8 @@ class MGAT(MessagePassing):
         self.node_summary = nn.Sequential(nn.Linear(channels, _GATE_CHANNELS), nn.GELU())
         self.lin_metric = nn.Linear(2 * _GATE_CHANNELS, num_metric)
         self.lin_gate = nn.Linear(2 * _GATE_CHANNELS, len(SCALES))
-        # Two dropouts in a row, as in the original: after the projection and on the residual branch.
-        self.dropout = nn.Sequential(nn.Dropout(dropout), nn.Dropout(dropout))
+        # The original drops out twice in a row, after the projection and on the residual branch; this is the same law.
+        self.dropout = nn.Dropout(1 - (1 - dropout) ** 2)
         self.norm = nn.LayerNorm(channels)
         self._prepared: tuple[Tensor, Tensor, EdgeGeometry] | None = None
 
@@ -147,12 +147,11 @@ class MGAT(MessagePassing):
         query, key, value = (
             layer(x).unflatten(-1, heads).transpose(-3, -2) for layer in (self.lin_query, self.lin_key, self.lin_value)
         )
-        query = query * heads[1] ** -0.5
         if not isinstance(edge_index, EdgeGeometry) and self._gathers(x, edge_index):
             attended = self._gather_path(query, key, value, metric, gate, edge_index, edge_attr, plan)
         else:
             geometry = edge_index if isinstance(edge_index, EdgeGeometry) else self._geometry(x, edge_index, edge_attr)
-            logits = sampled_dot(query, key, geometry.structure)
+            logits = sampled_dot(query, key, geometry.structure) * heads[1] ** -0.5
             logits = self._add_geometry(logits, geometry, metric, gate, plan)
             attended = neighbor_sum(edge_softmax(logits, geometry.structure), value, geometry.structure)
         attended = attended.transpose(-3, -2).flatten(-2)
@@ -314,7 +313,7 @@ class MGAT(MessagePassing):
     ) -> Tensor:
         """Weight the values ``[..., heads, E, d / heads]`` by attention."""
         distance, features, cut = self._edge_features(edge_attr)
-        content = (query_i * key_j).sum(dim=-1) - _DISTANCE_SLOPE * distance
+        content = (query_i * key_j).sum(dim=-1) * query_i.shape[-1] ** -0.5 - _DISTANCE_SLOPE * distance
         if plan_i is not None and plan_j is not None:
             content = content + (plan_i * plan_j).sum(dim=-1)
         width = features.shape[-1] - 1

@@ -9,14 +9,28 @@ if TYPE_CHECKING:
     from stgraph.tasks.calibration import calibrate_quantiles
     from stgraph.tasks.checkpoints import AtomicCheckpointIO, load_forecaster
     from stgraph.tasks.forecasting import Forecasting
+    from stgraph.tasks.inference import LoadedRun
+    from stgraph.tasks.options import RunOptions
+    from stgraph.tasks.run import train
 
-__all__ = ["AtomicCheckpointIO", "Forecasting", "calibrate_quantiles", "load_forecaster"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "Forecasting",
+    "LoadedRun",
+    "RunOptions",
+    "calibrate_quantiles",
+    "load_forecaster",
+    "train",
+]
 
 _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
     "Forecasting": "forecasting",
+    "LoadedRun": "inference",
+    "RunOptions": "options",
     "calibrate_quantiles": "calibration",
     "load_forecaster": "checkpoints",
+    "train": "run",
 }
 
 

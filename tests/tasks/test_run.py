@@ -333,3 +333,12 @@ def test_tensorboard_logs(tmp_path):
     options.trainer.tensorboard = True
     train(options)
     assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_what_the_package_exports():
+    import stgraph.tasks
+
+    for name in stgraph.tasks.__all__:
+        assert getattr(stgraph.tasks, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        stgraph.tasks.nothing  # noqa: B018
