@@ -1,7 +1,7 @@
 """The engines of ``knn_graph`` on points of several numbers and dimensions: which is fastest where, with equal edges.
 
-``auto`` shows what the choice of an engine makes of it. Engines that are not installed are left out; the distance matrix
-is left out where it would take minutes.
+``auto`` shows what the choice of an engine makes of it. Engines that are not installed are left out, and so is the
+distance matrix where it would take minutes.
 """
 
 from __future__ import annotations

@@ -190,14 +190,15 @@ def _share(series: np.memmap[Any, Any]) -> Tensor:
 
 def _copy(series: _Array, given: _Mask | None, null: float | None, complete: bool) -> tuple[Tensor, Tensor | None]:
     steps, nodes, channels = series.shape
-    x = np.zeros((nodes, steps, channels), dtype=np.float32)
+    # Time comes first in memory: a window is then one run of it, and a batch of windows the fastest gather there is.
+    x = np.zeros((steps, nodes, channels), dtype=np.float32)
     mask = None if complete else np.zeros(x.shape, dtype=np.bool_)
     for part in _chunks(series):
         chunk = np.asarray(series[part])
         if mask is None:
-            x[:, part] = chunk.swapaxes(0, 1)
+            x[part] = chunk
         else:
             observed = _observed(chunk, None if given is None else given[part], null)
-            np.copyto(x[:, part], chunk.swapaxes(0, 1), where=observed.swapaxes(0, 1), casting="unsafe")
-            mask[:, part] = observed.swapaxes(0, 1)
-    return torch.from_numpy(x), None if mask is None else torch.from_numpy(mask)
+            np.copyto(x[part], chunk, where=observed, casting="unsafe")
+            mask[part] = observed
+    return torch.from_numpy(x).transpose(0, 1), None if mask is None else torch.from_numpy(mask).transpose(0, 1)

@@ -132,7 +132,7 @@ class _Windows:
             windows = self._view.index_select(0, starts)
         else:
             windows = torch.from_numpy(self._array[starts.numpy()])
-        past, future = windows.permute(self._inverse).split(self._lengths, self._time_dim)
+        past, future = windows.permute(self._inverse).split_with_sizes(self._lengths, self._time_dim)
         return past, future
 
 

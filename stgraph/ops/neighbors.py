@@ -14,7 +14,7 @@ from stgraph.ops.stencil import grid_stencil
 
 __all__ = ["grid_stencil", "installed_engines", "knn_graph", "radius_graph"]
 
-_MAX_COORDINATE = 1e150  # squares beyond overflow
+_MAX_COORDINATE = 1e100  # squares far beyond overflow
 _CANDIDATES = 1 << 22  # candidates held at once
 _EXTRA_CANDIDATES = 9  # fetched beyond k: on a plane lattice few distances have more than 8 points
 
@@ -56,7 +56,7 @@ def knn_graph(pos: Tensor, k: int, batch: Tensor | None = None, loop: bool = Fal
     source = rows.new_full((cloud.num_points, min(count, cloud.largest)), -1)
     fetch = count + 1 + _EXTRA_CANDIDATES  # the point itself, and some that may tie with the last
     name = choose_engine(engine, cloud, fetch)
-    while rows.numel() and name != "dense" and 2 * fetch < cloud.largest:
+    while rows.numel() and 2 * fetch < cloud.largest:
         rows = _fill_by_search(cloud, rows, source, name, fetch, loop)
         fetch *= 4
     _fill_by_matrix(cloud, rows, source, loop)
@@ -100,10 +100,8 @@ def radius_graph(
         raise InputError(f"r is {r}; expected a finite number, at least 0")
     if pos.is_floating_point():
         r = float(torch.tensor(r, dtype=pos.dtype))
-    if cloud.device.type == "cpu" and choose_engine("auto", cloud, fetch=1) == "kdtree":
-        source, target = _pairs_by_tree(cloud, r)
-    else:
-        source, target = _pairs_by_matrix(cloud, r)
+    by_tree = cloud.device.type == "cpu" and not cloud.is_small
+    source, target = _pairs_by_tree(cloud, r) if by_tree else _pairs_by_matrix(cloud, r)
     squared = cloud.squared_distance(target, source)
     keep = (squared <= r * r) if loop else (squared <= r * r) & (source != target)
     source, target, squared = source[keep], target[keep], squared[keep]
@@ -117,20 +115,20 @@ def radius_graph(
 
 def _fill_by_search(cloud: PointCloud, rows: Tensor, out: Tensor, name: str, fetch: int, loop: bool) -> Tensor:
     """Write the sources of the rows for which ``fetch`` candidates suffice; return the other rows."""
-    search = ENGINES[name]
-    assert search is not None
+    width = out.shape[1]
     unsure = []
     for block in rows.split(max(1, _CANDIDATES // fetch)):
-        index = search(cloud, block, fetch)
+        index, bound = ENGINES[name](cloud, block, fetch)
         trusted = torch.ones_like(block, dtype=torch.bool)
         if not loop:
             index, trusted = _drop_self(index, block)
         squared = cloud.squared_distance(block.unsqueeze(1), index.clamp(min=0)).masked_fill(index < 0, math.inf)
         index, squared = _rank(index, squared)
-        # What was not fetched is at least as far as the last candidate. If that one lies beyond the k-th neighbour,
-        # also after rounding, then neither a nearer point nor one of a tie is missing.
-        width = out.shape[1]
-        beyond = squared[:, width - 1] * (1 + 2 * cloud.tolerance) < squared[:, -1]
+        # If the k-th neighbour is nearer than all that was not fetched, also after rounding, then no nearer point and
+        # none of a tie is missing.
+        if bound is None:
+            bound = squared[:, -1] * (1 - cloud.tolerance)
+        beyond = squared[:, width - 1] * (1 + cloud.tolerance) < bound
         complete = trusted & (beyond | (cloud.graph_size(block) <= fetch))
         out[block[complete]] = index[complete, :width]
         unsure.append(block[~complete])
@@ -176,7 +174,8 @@ def _fill_by_matrix(cloud: PointCloud, rows: Tensor, out: Tensor, loop: bool) ->
 
 def _pairs_by_tree(cloud: PointCloud, r: float) -> tuple[Tensor, Tensor]:
     """Return pairs of points, both ways and with themselves, that include all within the distance."""
-    pairs = torch.from_numpy(cloud.tree.query_pairs(r * (1 + cloud.tolerance), output_type="ndarray").astype("int64"))
+    reach = min(r * (1 + cloud.tolerance), 2 * cloud.width)  # further there are only points of other graphs
+    pairs = torch.from_numpy(cloud.tree.query_pairs(reach, output_type="ndarray").astype("int64"))
     if cloud.batch is not None:
         pairs = pairs[cloud.batch[pairs[:, 0]] == cloud.batch[pairs[:, 1]]]
     own = torch.arange(cloud.num_points)

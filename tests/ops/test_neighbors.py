@@ -117,6 +117,15 @@ def test_far_from_the_origin_distances_keep_their_digits(engine: str) -> None:
     assert torch.equal(knn_graph(pos, 1, engine=engine), torch.tensor([[1, 0, 3, 2, 3], [0, 1, 2, 3, 4]]))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("offset", [1e3, 1e8, 1e12])
+@pytest.mark.parametrize("dimensions", [2, 30])
+def test_an_offset_costs_no_digit(engine: str, offset: float, dimensions: int) -> None:
+    # Multiples of 1/64, so that adding the offset is exact.
+    pos = torch.randint(0, 6400, (400, dimensions), generator=torch.Generator().manual_seed(0)).double() / 64
+    assert torch.equal(knn_graph(pos + offset, 5, engine=engine), reference(pos, 5))
+
+
 def test_pyg_lib_engine_calls_its_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     """pyg-lib is rarely installable; its operator is replaced by one with the signature that PyG 2.8 calls."""
     calls = []
@@ -259,6 +268,15 @@ def test_radius_is_all_pairs_within(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbor_engines, "_DENSE_POINTS", 0 if force == "kdtree" else 1000)
         assert torch.equal(radius_graph(pos, r, batch, loop, limit), edges)
+
+
+def test_a_radius_beyond_everything_connects_each_graph_alone() -> None:
+    pos = random_points("spread", 900, 2)
+    batch = torch.arange(900) // 300
+    edges = radius_graph(pos, 1e6, batch)
+    assert edges.shape == (2, 3 * 300 * 299)
+    assert torch.equal(batch[edges[0]], batch[edges[1]])
+    assert radius_graph(torch.zeros(300, 2), 1.0).shape == (2, 300 * 299)
 
 
 def test_radius_is_inclusive_in_the_type_of_the_points() -> None:
