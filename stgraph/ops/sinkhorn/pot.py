@@ -1,0 +1,57 @@
+"""The same problems solved by POT, one by one."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stgraph.ops.sinkhorn.problem import Problem
+
+__all__ = ["solve_with_pot"]
+
+
+def solve_with_pot(cost: Tensor, problem: Problem, tol: float, max_iter: int) -> tuple[Tensor, ...]:
+    """Plan, potentials, objective, marginal errors and the most iterations of any problem ``[B, n, m]``, in float64."""
+    costs, first, second = (value.detach().cpu().double().numpy() for value in (cost, problem.a, problem.b))
+    solutions = [_one(*one, problem, tol, max_iter) for one in zip(costs, first, second, strict=True)]
+    empty = (np.zeros(cost.shape), np.zeros(problem.a.shape), np.zeros(problem.b.shape))
+    stacked = [np.stack(parts) for parts in zip(*(s[:3] for s in solutions), strict=True)] if solutions else empty
+    plan, f, g = (torch.from_numpy(part) for part in stacked)
+    exact = problem._replace(a=torch.from_numpy(first), b=torch.from_numpy(second))
+    rows, cols = plan.sum(dim=-1), plan.sum(dim=-2)
+    objective = exact.dual_objective(rows.sum(dim=-1), f, g)
+    errors = exact.marginal_error(True, rows, f), exact.marginal_error(False, cols, g)
+    iterations = torch.tensor(max((s[3] for s in solutions), default=0), device=cost.device)
+    return *(value.to(cost) for value in (plan, f, g, objective, *errors)), iterations
+
+
+def _one(
+    cost: np.ndarray, a: np.ndarray, b: np.ndarray, problem: Problem, tol: float, max_iter: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Solve one problem on the support of its marginals; potentials elsewhere are 0."""
+    import ot
+
+    rows, cols = np.flatnonzero(a), np.flatnonzero(b)
+    inside = np.ix_(rows, cols)
+    settings = {"numItermax": max_iter, "log": True, "warn": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether it converged is measured on the plan
+        if problem.rho_a == problem.rho_b == math.inf:
+            # POT's rule is the L2 norm of the marginal error, at least the L1 norm over the root of the size.
+            found, log = ot.bregman.sinkhorn_log(
+                a[rows], b[cols], cost[inside], problem.eps, stopThr=tol / math.sqrt(len(cols)), **settings
+            )
+            f, g = problem.eps * (log["log_u"] - np.log(a[rows])), problem.eps * (log["log_v"] - np.log(b[cols]))
+        else:
+            found, log = ot.unbalanced.sinkhorn_unbalanced(
+                a[rows], b[cols], cost[inside], problem.eps, (problem.rho_a, problem.rho_b),
+                method="sinkhorn_stabilized", reg_type="kl", stopThr=tol, **settings,
+            )  # fmt: skip
+            f, g = problem.eps * log["logu"], problem.eps * log["logv"]
+    plan, f_all, g_all = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
+    plan[inside], f_all[rows], g_all[cols] = found, f, g
+    return plan, f_all, g_all, int(log.get("niter", max_iter))
