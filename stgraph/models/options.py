@@ -40,6 +40,11 @@ class SpecTraNetOptions:
         num_prototypes: Number of prototypes.
         got_eps: Entropic regularisation.
         got_tau: Factor on the negative cost.
+        got_transport: ``"balanced"``, ``"relaxed"`` or ``"semi_relaxed"`` (a row softmax): what the mass of the
+            prototypes has to be.
+        got_rho: Penalty on the mass of the prototypes in relaxed transport, in units of the cost.
+        got_learn_marginal: Learn the mass of the prototypes instead of a uniform one.
+        got_init: ``"normal"``, or ``"k-means++"`` for first positions of the prototypes among those of the nodes.
         got_embedding_distance: Add the cosine distance of the embeddings to the transport cost.
         use_mgat: Use anisotropic graph attention.
         num_neighbors: Neighbours of each node where the model builds the graph itself.
@@ -70,6 +75,10 @@ class SpecTraNetOptions:
     num_prototypes: int | None = None
     got_eps: float | None = None
     got_tau: float | None = None
+    got_transport: str | None = None
+    got_rho: float | None = None
+    got_learn_marginal: bool | None = None
+    got_init: str | None = None
     got_embedding_distance: bool | None = None
     use_mgat: bool | None = None
     num_neighbors: int | None = None
@@ -141,6 +150,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_prototypes": 128,
         "got_eps": 0.08,
         "got_tau": 1.4,
+        "got_transport": "semi_relaxed",
+        "got_rho": 1.0,
+        "got_learn_marginal": False,
+        "got_init": "normal",
         "got_embedding_distance": True,
         "use_mgat": True,
         "num_neighbors": 32,
@@ -171,6 +184,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_prototypes": 32,
         "got_eps": 0.08,
         "got_tau": 1.0,
+        "got_transport": "balanced",
+        "got_rho": 1.0,
+        "got_learn_marginal": False,
+        "got_init": "normal",
         "got_embedding_distance": True,
         "use_mgat": True,
         "num_neighbors": 32,

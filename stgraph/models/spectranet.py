@@ -82,6 +82,8 @@ class SpecTraNet(Forecaster):
         self.options, self.pos_dim = chosen, pos_dim
         if chosen.time_reference not in ("window", "absolute"):
             raise InputError(f"time_reference is {chosen.time_reference!r}; expected 'window' or 'absolute'")
+        if chosen.got_init not in ("normal", "k-means++"):
+            raise InputError(f"got_init is {chosen.got_init!r}; expected 'normal' or 'k-means++'")
         periods = chosen.periods or list(calendar_periods or ()) or [float(input_steps)]
         self.temporal = _temporal_encoder(chosen, in_channels, input_steps, periods)
         d = _required(chosen.d_model, "d_model")
@@ -150,6 +152,9 @@ class SpecTraNet(Forecaster):
         super().fit(data, starts)
         if getattr(data, "pos", None) is not None:
             self.geometry.fit(data.pos)
+            if self.got is not None and self.options.got_init == "k-means++":
+                place = self.geometry.place(data.pos, data.pos.shape[0])
+                self.got.init_positions(place, seed=torch.initial_seed() % 2**32)
         return self
 
     def _check(self, x: Tensor) -> None:
@@ -238,6 +243,9 @@ def _got(options: SpecTraNetOptions, d: int, pos_dim: int) -> GOT:
         pos_dim,
         eps=float(options.got_eps or 0),
         tau=float(options.got_tau or 0),
+        transport=str(options.got_transport),
+        rho=float(options.got_rho or 0),
+        learn_marginal=bool(options.got_learn_marginal),
         embedding_distance=bool(options.got_embedding_distance),
         dropout=float(options.dropout or 0),
     )

@@ -96,7 +96,7 @@ class GraphGeometry(nn.Module):
             raise InputError(f"grid is {grid}; expected a grid of {nodes} cells")
         plain = grid_positions(*grid).to(x) if grid is not None else None
         on_grid = plain is not None and (given is None or _close(given.to(x), plain))
-        place = self._place(plain if plain is not None and on_grid else given, nodes)
+        place = self.place(plain if plain is not None and on_grid else given, nodes)
         if mgat is None:
             return Geometry(place, None, grid)
         if place.shape[1] != mgat.pos_dim:
@@ -106,7 +106,8 @@ class GraphGeometry(nn.Module):
         attributes = self._edge_attributes(place, edge_index, per_axis=not on_grid)
         return Geometry(place, mgat.prepare(edge_index, attributes, nodes), grid)
 
-    def _place(self, pos: Tensor | None, nodes: int) -> Tensor:
+    def place(self, pos: Tensor | None, nodes: int) -> Tensor:
+        """Coordinates as the layers take them."""
         if pos is None or pos.dim() != 2 or pos.shape[0] != nodes:
             raise InputError(f"pos has shape {None if pos is None else tuple(pos.shape)}; expected ({nodes}, D)")
         if not self.normalize:

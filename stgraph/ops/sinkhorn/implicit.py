@@ -1,13 +1,14 @@
 """The solver as one operator, differentiated through the optimality conditions instead of its iterations.
 
-At the solution the potentials satisfy ``f = -lambda_a eps LSE_j(log b_j + (g_j - C_ij) / eps)`` and the same with the sides
-exchanged. Linearised, with R and S the row and column sums of the plan P, they are the symmetric system
+At the solution the potentials satisfy ``f = -lambda_a eps LSE_j(log b_j + (g_j - C_ij) / eps)`` and the same with the
+sides exchanged. Linearised, with R and S the row and column sums of the plan P, they are the symmetric system
 
     [ R / lambda_a      P       ] [df]   [ (P * dC) 1   - eps P   dlog b ]
     [     P^T      S / lambda_b ] [dg] = [ (P * dC)^T 1 - eps P^T dlog a ]
 
 so that a backward pass is one solution of that system, of the size of the smaller side after elimination of the larger.
-Where both marginals are exact the system is singular in the direction (1, -1), which changes no plan: it is projected out.
+Where both marginals are exact the system is singular in the direction (1, -1), which changes no plan and is projected
+out.
 """
 
 from __future__ import annotations
@@ -136,7 +137,6 @@ def _solve(plan: Tensor, right_f: Tensor, right_g: Tensor, shrink_f: float, shri
 
 def _solve_reduced(scaled: Tensor, right: Tensor, shrink_f: float, shrink_g: float, root: Tensor) -> Tensor:
     """Solve ``(I / lambda_g - lambda_f N^T N) y = right`` for the normalised plan N, after elimination of the rows."""
-    size = scaled.shape[-1]
     matrix = -shrink_f * shrink_g * (scaled.mT @ scaled)
     if shrink_f * shrink_g == 1:
         direction = root / torch.linalg.vector_norm(root, dim=-1, keepdim=True)

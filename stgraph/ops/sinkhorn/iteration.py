@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["Engine", "run"]
 
-# Fewest iterations between two checks, each of which waits for the device; a tenth of all iterations so far if that is more.
+# Fewest iterations between two checks, each of which waits for the device; a tenth of all so far if that is more.
 CHECK_EVERY = 10
 
 

@@ -17,7 +17,6 @@ Transform = Callable[[Tensor], Tensor]
 
 def dense_transforms(cost: Tensor, problem: Problem) -> tuple[Transform, Transform]:
     """The soft minima over columns and over rows of a cost ``[B, n, m]``."""
-
     eps = problem.eps
 
     def rows(g: Tensor) -> Tensor:

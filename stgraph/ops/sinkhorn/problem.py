@@ -56,7 +56,7 @@ class Problem(NamedTuple):
         return (marginal - target).abs().sum(dim=-1) / mass
 
     def translation(self, f: Tensor, g: Tensor) -> Tensor | None:
-        """What to add to ``f`` and take from ``g`` [B, 1] for the best dual; nothing where that changes nothing or is barred.
+        """What to add to ``f`` and take from ``g`` [B, 1] for the best dual; nothing where that is idle or barred.
 
         Alternating updates find this constant slowly where a penalty is large against ``eps`` (Séjourné et al., "Faster
         Unbalanced Optimal Transport: Translation invariant Sinkhorn and 1-D Frank-Wolfe", 2022).

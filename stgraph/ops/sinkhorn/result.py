@@ -21,8 +21,8 @@ class SinkhornResult:
 
     Args:
         plan: Plan :math:`P_{ij} = a_i b_j \exp((f_i + g_j - C_{ij}) / \varepsilon)`, ``[..., n, m]``.
-        potentials: Dual potentials f ``[..., n]`` and g ``[..., m]``, in units of the cost. In the balanced problem they
-            are known up to a constant that moves from one to the other.
+        potentials: Dual potentials f ``[..., n]`` and g ``[..., m]``, in units of the cost. In the balanced problem
+            they are known up to a constant that moves from one to the other.
         objective: Entropic objective ``[...]`` (see :func:`~stgraph.ops.sinkhorn.sinkhorn`).
         marginal_errors: L1 distance of the row and column sums of the plan from what they ought to be, as a share of
             the mass, ``[...]`` each.

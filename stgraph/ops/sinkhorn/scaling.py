@@ -72,7 +72,7 @@ def _first_potentials(problem: Problem, lowest: Tensor) -> tuple[Tensor, Tensor]
 
 
 class Scaling:
-    """Potentials ``f + eps log u`` and ``g + eps log v`` with the plan ``u K v`` in memory, where K is the plan at f, g.
+    """Potentials ``f + eps log u`` and ``g + eps log v`` with the plan ``u K v``, where K is the plan at f and g.
 
     Vectors are rows, [B, 1, n] and [B, 1, m]: the product of a row with a matrix is several times as fast as that of a
     matrix with a column. Where numbers overflow in spite of rescaling (potentials far from the solution), everything

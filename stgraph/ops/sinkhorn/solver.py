@@ -37,6 +37,7 @@ def sinkhorn(
     relaxation: float | None = None,
     eps_scaling: bool = True,
     backend: str = "torch",
+    warn: bool = True,
 ) -> SinkhornResult:
     r"""Solve entropic optimal transport problems by Sinkhorn's algorithm.
 
@@ -68,13 +69,14 @@ def sinkhorn(
         max_iter: Most iterations.
         tol: Marginal error to stop at (see :class:`SinkhornResult`).
         gradient: ``"implicit"`` differentiates the optimality conditions, in memory that does not depend on the number
-            of iterations; ``"unrolled"`` differentiates the iterations, in the log domain. The gradient of the objective
-            is in both cases that of the envelope theorem. Gradients by the weights of a balanced problem are known up
-            to a constant, since the sums of both marginals have to stay equal; zero weights get none.
+            of iterations, and gives the objective the gradient of the envelope theorem; ``"unrolled"`` differentiates
+            the iterations, in the log domain. Gradients by the weights of a balanced problem are known up to a
+            constant, since the sums of both marginals have to stay equal; zero weights get none.
         init: Potentials f ``[..., n]`` and g ``[..., m]`` to start from, such as those of a similar problem.
         relaxation: Factor of over-relaxation between 0 and 2; 1 is the plain iteration.
         eps_scaling: Start with a larger regularisation where ``eps`` is small against the cost.
         backend: ``"pot"`` lets POT solve the problems one by one, without gradient, for comparison.
+        warn: Warn if a problem did not converge.
 
     Returns:
         SinkhornResult: Plan, potentials, objective, marginal errors, iterations and whether it converged.
@@ -84,7 +86,7 @@ def sinkhorn(
         InputTypeError: If an argument is not a floating-point tensor.
 
     Warns:
-        ConvergenceWarning: If ``max_iter`` was reached first.
+        ConvergenceWarning: If ``max_iter`` was reached first and ``warn`` is set.
 
     References:
         Cuturi, "Sinkhorn Distances: Lightspeed Computation of Optimal Transport" (2013). Chizat et al., "Scaling
@@ -122,7 +124,8 @@ def sinkhorn(
     else:
         found = transport(cost, a, b, f, g, problem.eps, rho_a, rho_b, tol, max_iter, relaxation, eps_scaling)
     result = _result(found, batch, cost, row_mask, col_mask, tol, dtype)
-    warn_unless_converged(*result.marginal_errors, result.converged, max_iter, eps, tol)
+    if warn:
+        warn_unless_converged(*result.marginal_errors, result.converged, max_iter, eps, tol)
     return result
 
 
@@ -207,7 +210,7 @@ def _result(
 ) -> SinkhornResult:
     """Give the solution the shape and dtype of the problem."""
     plan, f, g, objective, rows, cols, iterations = (
-        value.unflatten(0, batch) if value.dim() else value for value in found
+        value.reshape((*batch, *value.shape[1:])) if value.dim() else value for value in found
     )
     if row_mask is not None:
         f = torch.where(row_mask, f, 0.0)
@@ -215,5 +218,5 @@ def _result(
         g = torch.where(col_mask, g, 0.0)
     return SinkhornResult(
         plan.to(dtype), (f.to(dtype), g.to(dtype)), objective.to(dtype), (rows, cols), iterations,
-        torch.maximum(rows, cols) <= tol, cost,
+        torch.maximum(rows, cols) <= tol, cost.reshape(plan.shape),
     )  # fmt: skip
