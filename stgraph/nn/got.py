@@ -72,7 +72,7 @@ class GOT(nn.Module):
         transport: str = "balanced",
         eps: float = 0.08,
         tau: float = 1.0,
-        rho: float = 1.0,
+        rho: float = 0.1,
         learn_marginal: bool = False,
         embedding_distance: bool = True,
         max_iter: int = 1000,

@@ -98,7 +98,7 @@ def sinkhorn_divergence(
     values, errors = [], []
     for clouds in (both, first, second):
         with torch.no_grad(), torch.autocast(clouds.x.device.type, enabled=False):
-            problem = Problem.of(clouds.a.detach(), clouds.b.detach(), float(eps), *rhos)
+            problem = clouds.problem(eps, *rhos, tol)
             solver = _solve if clouds is both else _solve_self
             solution = solver(clouds, problem, tol, max_iter)
             errors.append(torch.maximum(*solution.errors(problem)))
@@ -110,17 +110,17 @@ def sinkhorn_divergence(
     return value.reshape(both.batch).to(both.dtype)
 
 
-def _kept_costs(clouds: Clouds) -> Tensor | None:
+def _kept_costs(clouds: Clouds, problem: Problem) -> Tensor | None:
     """The costs ``[B, n, m]``, unless they have too many entries or chunks are asked for."""
     x, y, space = clouds.x.detach(), clouds.y.detach(), clouds.space
     if space.chunk_size is not None or x.shape[0] * x.shape[1] * y.shape[1] > DENSE_ENTRIES:
         return None
-    return COSTS[space.cost](x, y)
+    return COSTS[space.cost](x, y).to(problem.a.dtype)
 
 
 def _solve(clouds: Clouds, problem: Problem, tol: float, max_iter: int) -> Solution:
     """Transport between two clouds."""
-    cost = _kept_costs(clouds)
+    cost = _kept_costs(clouds, problem)
     if cost is None:
         solution = solve_online(clouds, problem, tol, max_iter)
     else:
@@ -133,7 +133,7 @@ def _solve(clouds: Clouds, problem: Problem, tol: float, max_iter: int) -> Solut
 
 def _solve_self(clouds: Clouds, problem: Problem, tol: float, max_iter: int) -> Solution:
     """Transport of a cloud to itself, whose potentials are equal."""
-    cost = _kept_costs(clouds)
+    cost = _kept_costs(clouds, problem)
     if cost is None:
         points = clouds.x.detach()
         soft_minimum = clouds.space.soft_minimum(points, points, problem.log_a, problem.eps)

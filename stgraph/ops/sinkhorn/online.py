@@ -33,6 +33,7 @@ class OnlineSinkhornResult:
         converged: Whether the marginal errors are at most ``tol``, ``[...]``.
         clouds: The points and weights.
         problem: Marginals, regularisation and penalties.
+        solution: The potentials in the precision of the computation.
     """
 
     potentials: tuple[Tensor, Tensor]
@@ -42,6 +43,7 @@ class OnlineSinkhornResult:
     converged: Tensor
     clouds: Clouds = dataclasses.field(repr=False)
     problem: Problem = dataclasses.field(repr=False)
+    solution: Solution = dataclasses.field(repr=False)
 
     @torch.no_grad()
     def barycentric_projection(self) -> Tensor:
@@ -51,9 +53,9 @@ class OnlineSinkhornResult:
         """
         clouds, problem = self.clouds, self.problem
         x, y, space = clouds.x, clouds.y, clouds.space
-        g = self.potentials[1].to(y.dtype).reshape(y.shape[:2]) + problem.eps * problem.log_b
+        g, values = self.solution.g + problem.eps * problem.log_b, y.to(problem.b.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            parts = [space.scores(x[:, part], y, g, problem.eps).softmax(dim=-1) @ y for part in space.chunks(x, y)]
+            parts = [space.scores(x[:, p], y, g, problem.eps).softmax(dim=-1) @ values for p in space.chunks(x, y)]
         images = torch.where(clouds.a.unsqueeze(-1) > 0, torch.cat(parts, dim=1), 0.0)
         return images.reshape(*clouds.batch, *x.shape[1:]).to(clouds.dtype)
 
@@ -129,7 +131,7 @@ def sinkhorn_online(
     clouds = prepare(x, y, a, b, cost, chunk_size, penalties(rho))
     batch, device = clouds.batch, clouds.x.device
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        problem = Problem.of(clouds.a.detach(), clouds.b.detach(), float(eps), *penalties(rho))
+        problem = clouds.problem(eps, *penalties(rho), tol)
         found = balance(solve_online(clouds, problem, tol, max_iter), problem)
         rows, cols = (error.reshape(batch) for error in found.errors(problem))
     value = objective(clouds, problem, found)
@@ -141,6 +143,7 @@ def sinkhorn_online(
         torch.maximum(rows, cols) <= tol,
         clouds,
         problem,
+        found,
     )
     warn_unless_converged(rows, cols, result.converged, max_iter, eps, tol)
     return result
@@ -156,6 +159,6 @@ def solve_online(clouds: Clouds, problem: Problem, tol: float, max_iter: int) ->
         at_stage, last = problem._replace(eps=stage), stage == problem.eps
         engine = LogDomain(*space.transforms(x, y, at_stage), at_stage, f, g)
         steps = max_iter - done if last else min(STAGE_ITERATIONS, max_iter - done)
-        done += run(engine, tol=tol if last else STAGE_TOL, max_iter=steps, relaxation=None, like=x)
+        done += run(engine, tol=tol if last else STAGE_TOL, max_iter=steps, relaxation=None, like=f)
         f, g = engine.f, engine.g
     return measure(f, g, space.transforms(x, y, problem), problem, done)

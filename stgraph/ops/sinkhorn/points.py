@@ -51,7 +51,8 @@ class Space(NamedTuple):
 
     def scores(self, x: Tensor, y: Tensor, potential: Tensor, eps: float) -> Tensor:
         """Exponents ``(potential_j - C_ij) / eps`` [B, n, m] for a chunk of points ``x``."""
-        return COSTS[self.cost](x, y).neg_().add_(potential.unsqueeze(-2)).div_(eps)
+        costs = COSTS[self.cost](x, y).to(potential.dtype)
+        return costs.neg_().add_(potential.unsqueeze(-2)).div_(eps)
 
     def soft_minimum(self, x: Tensor, y: Tensor, log_weights: Tensor, eps: float) -> Transform:
         """The soft minimum over the points ``y`` with ``log_weights`` [B, m] for every point of ``x``."""
@@ -87,6 +88,17 @@ class Clouds:
         far = torch.maximum(x.amax(dim=-2) - y.amin(dim=-2), y.amax(dim=-2) - x.amin(dim=-2))
         squares = far.square().sum(dim=-1)
         return squares if self.space.cost == "sqeuclidean" else squares.sqrt()
+
+    def problem(self, eps: float, rho_a: float, rho_b: float, tol: float) -> Problem:
+        """The problem between the clouds, without gradient.
+
+        It is in float64 where potentials of the points' own type, rounded, would miss the marginals by more than
+        ``tol``: an error of a potential by ``eps`` changes the plan by a factor of e.
+        """
+        largest = max(self.cost_bounds().tolist(), default=0.0)
+        rough = torch.finfo(self.x.dtype).eps * largest > 4 * tol * eps
+        dtype = torch.float64 if rough else self.x.dtype
+        return Problem.of(self.a.detach().to(dtype), self.b.detach().to(dtype), float(eps), rho_a, rho_b)
 
 
 def prepare(
@@ -191,7 +203,8 @@ def balance(solution: Solution, problem: Problem) -> Solution:
 
 def objective(clouds: Clouds, problem: Problem, solution: Solution) -> Tensor:
     """The entropic objective ``[B]`` with the gradient of the envelope theorem in the points and weights of clouds."""
-    value: Tensor = _Objective.apply(clouds.x, clouds.y, clouds.a, clouds.b, problem, solution, clouds.space)
+    tensors = clouds.x, clouds.y, clouds.a, clouds.b
+    value: Tensor = _Objective.apply(*tensors, problem, solution, clouds.space)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -215,10 +228,11 @@ class _Objective(torch.autograd.Function):
         eps, rho_a, rho_b = ctx.settings
         scale = grad.unsqueeze(-1)
         with torch.autocast(x.device.type, enabled=False):
-            problem = Problem.of(a, b, eps, rho_a, rho_b)
+            problem = Problem.of(a.to(f.dtype), b.to(f.dtype), eps, rho_a, rho_b)
             x_grad, y_grad = _point_gradients(x, y, problem, f, g, scale, ctx.space, ctx.needs_input_grad[:2])
         a_grad = scale * _mass_price(a, b, f, rows, eps, rho_a) if ctx.needs_input_grad[2] else None
         b_grad = scale * _mass_price(b, a, g, cols, eps, rho_b) if ctx.needs_input_grad[3] else None
+        # Autograd casts gradients to the type of what they belong to.
         return x_grad, y_grad, a_grad, b_grad, None, None, None
 
 
@@ -228,16 +242,16 @@ def _point_gradients(
     """Gradients of ``scale`` [B, 1] times the sum of the costs, each weighted by its entry of the plan."""
     if not any(needs):
         return None, None
-    rows = f + problem.eps * problem.log_a
+    rows = f / problem.eps + problem.log_a
     cols = g + problem.eps * problem.log_b
     x_parts, y_grad = [], torch.zeros_like(y)
     for part in space.chunks(x, y):
         some, others = x[:, part].detach().requires_grad_(needs[0]), y.detach().requires_grad_(needs[1])
         with torch.enable_grad():
             costs = COSTS[space.cost](some, others)
-        plan = costs.detach().neg().add_(rows[:, part].unsqueeze(-1)).add_(cols.unsqueeze(-2)).div_(problem.eps).exp_()
+        plan = space.scores(some.detach(), y, cols, problem.eps).add_(rows[:, part].unsqueeze(-1)).exp_()
         inputs = [points for points, needed in zip((some, others), needs, strict=True) if needed]
-        grads = list(torch.autograd.grad(costs, inputs, plan.mul_(scale.unsqueeze(-1))))
+        grads = list(torch.autograd.grad(costs, inputs, plan.mul_(scale.unsqueeze(-1)).to(costs.dtype)))
         if needs[1]:
             y_grad += grads.pop()
         x_parts += grads
