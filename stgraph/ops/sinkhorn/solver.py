@@ -212,6 +212,7 @@ def _result(
     plan, f, g, objective, rows, cols, iterations = (
         value.reshape((*batch, *value.shape[1:])) if value.dim() else value for value in found
     )
+    rows, cols = rows.detach(), cols.detach()
     if row_mask is not None:
         f = torch.where(row_mask, f, 0.0)
     if col_mask is not None:
