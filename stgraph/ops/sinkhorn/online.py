@@ -56,8 +56,7 @@ class OnlineSinkhornResult:
         g, values = self.solution.g + problem.eps * problem.log_b, y.to(problem.b.dtype)
         with torch.autocast(x.device.type, enabled=False):
             parts = [space.scores(x[:, p], y, g, problem.eps).softmax(dim=-1) @ values for p in space.chunks(x, y)]
-        images = torch.where(clouds.a.unsqueeze(-1) > 0, torch.cat(parts, dim=1), 0.0)
-        return images.reshape(*clouds.batch, *x.shape[1:]).to(clouds.dtype)
+        return _unflat(torch.where(clouds.a.unsqueeze(-1) > 0, torch.cat(parts, dim=1), 0.0), clouds)
 
 
 def sinkhorn_online(
@@ -96,7 +95,7 @@ def sinkhorn_online(
             marginal exact, 0 leaves it free.
         max_iter: Most iterations.
         tol: Marginal error to stop at (see :class:`OnlineSinkhornResult`).
-        chunk_size: Number of points of one side, over the whole batch of problems, that are compared at once with all
+        chunk_size: Number of points of one side, in every problem of the batch, that are compared at once with all
             points of the other: the largest tensors have ``chunk_size`` times n or m entries per problem. If not
             given, as many as keep a chunk in the cache of a processor, or in 128 MiB of float32 on other devices.
 
@@ -134,10 +133,9 @@ def sinkhorn_online(
         problem = clouds.problem(eps, *penalties(rho), tol)
         found = balance(solve_online(clouds, problem, tol, max_iter), problem)
         rows, cols = (error.reshape(batch) for error in found.errors(problem))
-    value = objective(clouds, problem, found)
     result = OnlineSinkhornResult(
-        (found.f.reshape(*batch, -1).to(clouds.dtype), found.g.reshape(*batch, -1).to(clouds.dtype)),
-        value.reshape(batch).to(clouds.dtype),
+        (_unflat(found.f, clouds), _unflat(found.g, clouds)),
+        objective(clouds, problem, found).reshape(batch).to(clouds.dtype),
         (rows, cols),
         torch.tensor(found.iterations, device=device),
         torch.maximum(rows, cols) <= tol,
@@ -147,6 +145,10 @@ def sinkhorn_online(
     )
     warn_unless_converged(rows, cols, result.converged, max_iter, eps, tol)
     return result
+
+
+def _unflat(values: Tensor, clouds: Clouds) -> Tensor:
+    return values.reshape(*clouds.batch, *values.shape[1:]).to(clouds.dtype)
 
 
 def solve_online(clouds: Clouds, problem: Problem, tol: float, max_iter: int) -> Solution:
