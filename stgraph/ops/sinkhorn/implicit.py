@@ -79,25 +79,26 @@ def _backward(
 ) -> tuple[Tensor | None, ...]:
     a, b, plan, f, g = ctx.saved_tensors
     eps, rho_a, rho_b = ctx.settings
-    cost_grad, a_grad, b_grad = torch.zeros_like(plan), torch.zeros_like(a), torch.zeros_like(b)
+    # The gradient by the cost is the plan times x_i + y_j plus a constant, less ``weighted / eps``.
+    x, y, weighted = torch.zeros_like(a), torch.zeros_like(b), None
+    a_grad, b_grad = torch.zeros_like(a), torch.zeros_like(b)
+    if grad_plan is not None or grad_f is not None or grad_g is not None:
+        if grad_plan is not None:
+            weighted = plan * grad_plan
+            a_grad, b_grad = weighted.sum(dim=-1), weighted.sum(dim=-2)
+        right_f = a_grad / eps if grad_f is None else a_grad / eps + grad_f
+        right_g = b_grad / eps if grad_g is None else b_grad / eps + grad_g
+        x, y = _solve(plan, right_f, right_g, shrinkage(eps, rho_a), shrinkage(eps, rho_b))
+        a_grad = _per_weight(a_grad - eps * (y.unsqueeze(-2) @ plan.mT).squeeze(-2), a)
+        b_grad = _per_weight(b_grad - eps * (x.unsqueeze(-2) @ plan).squeeze(-2), b)
     if grad_objective is not None:
         scale = grad_objective.unsqueeze(-1)
-        cost_grad = plan * scale.unsqueeze(-1)
         a_grad = a_grad + scale * _mass_price(a, b, f, plan.sum(dim=-1), eps, rho_a)
         b_grad = b_grad + scale * _mass_price(b, a, g, plan.sum(dim=-2), eps, rho_b)
-    if grad_plan is not None or grad_f is not None or grad_g is not None:
-        weighted = torch.zeros_like(plan) if grad_plan is None else plan * grad_plan
-        rows, cols = weighted.sum(dim=-1), weighted.sum(dim=-2)
-        x, y = _solve(
-            plan,
-            rows / eps if grad_f is None else rows / eps + grad_f,
-            cols / eps if grad_g is None else cols / eps + grad_g,
-            shrinkage(eps, rho_a),
-            shrinkage(eps, rho_b),
-        )
-        cost_grad = cost_grad + torch.addcmul(-weighted / eps, plan, x.unsqueeze(-1) + y.unsqueeze(-2))
-        a_grad = a_grad + _per_weight(rows - eps * (plan @ y.unsqueeze(-1)).squeeze(-1), a)
-        b_grad = b_grad + _per_weight(cols - eps * (x.unsqueeze(-2) @ plan).squeeze(-2), b)
+        x = x + scale
+    cost_grad = (x.unsqueeze(-1) + y.unsqueeze(-2)).mul_(plan)
+    if weighted is not None:
+        cost_grad.sub_(weighted, alpha=1 / eps)
     return cost_grad, a_grad, b_grad, *[None] * 9
 
 
@@ -127,11 +128,11 @@ def _solve(plan: Tensor, right_f: Tensor, right_g: Tensor, shrink_f: float, shri
         excess = (right_f.sum(-1, keepdim=True) - right_g.sum(-1, keepdim=True)) / (plan.shape[-2] + plan.shape[-1])
         right_f, right_g = right_f - excess, right_g + excess
     rows, cols = _inverse_root(plan.sum(dim=-1)), _inverse_root(plan.sum(dim=-2))
-    scaled = plan * rows.unsqueeze(-1) * cols.unsqueeze(-2)
+    scaled = (plan * rows.unsqueeze(-1)).mul_(cols.unsqueeze(-2))
     right_f, right_g = right_f * rows, right_g * cols
     right = right_g - shrink_f * (right_f.unsqueeze(-2) @ scaled).squeeze(-2)
     y = _solve_reduced(scaled, right, shrink_f, shrink_g, plan.sum(dim=-2).sqrt())
-    x = shrink_f * (right_f - (scaled @ y.unsqueeze(-1)).squeeze(-1))
+    x = shrink_f * (right_f - (y.unsqueeze(-2) @ scaled.mT).squeeze(-2))
     return x * rows, y * cols
 
 
