@@ -21,7 +21,7 @@ from torch import Tensor
 from stgraph.ops.sinkhorn.problem import Problem, dual_value, shrinkage
 from stgraph.ops.sinkhorn.scaling import solve
 
-__all__ = ["transport"]
+__all__ = ["mass_price", "transport"]
 
 
 @torch.library.custom_op("stgraph::sinkhorn", mutates_args=())
@@ -93,8 +93,8 @@ def _backward(
         b_grad = _per_weight(b_grad - eps * (x.unsqueeze(-2) @ plan).squeeze(-2), b)
     if grad_objective is not None:
         scale = grad_objective.unsqueeze(-1)
-        a_grad = a_grad + scale * _mass_price(a, b, f, plan.sum(dim=-1), eps, rho_a)
-        b_grad = b_grad + scale * _mass_price(b, a, g, plan.sum(dim=-2), eps, rho_b)
+        a_grad = a_grad + scale * mass_price(a, b, f, plan.sum(dim=-1), eps, rho_a)
+        b_grad = b_grad + scale * mass_price(b, a, g, plan.sum(dim=-2), eps, rho_b)
         x = x + scale
     cost_grad = (x.unsqueeze(-1) + y.unsqueeze(-2)).mul_(plan)
     if weighted is not None:
@@ -111,7 +111,7 @@ def _per_weight(value: Tensor, weights: Tensor) -> Tensor:
     return torch.where(positive, value / torch.where(positive, weights, 1.0), 0.0)
 
 
-def _mass_price(weights: Tensor, others: Tensor, potential: Tensor, sums: Tensor, eps: float, rho: float) -> Tensor:
+def mass_price(weights: Tensor, others: Tensor, potential: Tensor, sums: Tensor, eps: float, rho: float) -> Tensor:
     """Derivative of the objective by the weights (envelope theorem)."""
     kept = sums / weights if rho == 0 else torch.exp(-potential / rho)
     price = dual_value(potential, rho) - eps * (kept - others.sum(dim=-1, keepdim=True))

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Engine", "run"]
+__all__ = ["Engine", "run", "stages"]
 
 # Fewest iterations between two checks, each of which waits for the device; a tenth of all so far if that is more.
 CHECK_EVERY = 10

@@ -52,7 +52,7 @@ class LogDomain:
         self.f = self.problem.shrink_rows * self.rows(self.g)
         self._soft_cols = self.cols(self.f)
         with torch.no_grad():
-            marginal = self.problem.b * torch.exp((self.g - self._soft_cols) / self.problem.eps)
+            marginal = torch.exp(self.problem.log_b + (self.g - self._soft_cols) / self.problem.eps)
             return self.problem.marginal_error(False, marginal, self.g)
 
     def advance(self, steps: int, omega: Tensor) -> None:

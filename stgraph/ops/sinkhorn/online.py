@@ -55,8 +55,10 @@ class OnlineSinkhornResult:
         x, y, space = clouds.x, clouds.y, clouds.space
         g, values = self.solution.g + problem.eps * problem.log_b, y.to(problem.b.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            parts = [space.scores(x[:, p], y, g, problem.eps).softmax(dim=-1) @ values for p in space.chunks(x, y)]
-        return _unflat(torch.where(clouds.a.unsqueeze(-1) > 0, torch.cat(parts, dim=1), 0.0), clouds)
+            images = values.new_empty(x.shape)
+            for part in space.chunks(x, y):
+                images[:, part] = space.scores(x[:, part], y, g, problem.eps).softmax(dim=-1) @ values
+        return _unflat(torch.where(clouds.a.unsqueeze(-1) > 0, images, 0.0), clouds)
 
 
 def sinkhorn_online(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stgraph.errors import InputError, InputTypeError
 from stgraph.ops.sinkhorn.checks import check_tensor, check_values
-from stgraph.ops.sinkhorn.implicit import _mass_price
+from stgraph.ops.sinkhorn.implicit import mass_price
 from stgraph.ops.sinkhorn.log_domain import Transform
 from stgraph.ops.sinkhorn.problem import Problem
 
@@ -47,20 +47,23 @@ class Space(NamedTuple):
         if size is None:
             entries = CPU_ENTRIES if x.device.type == "cpu" else DEVICE_ENTRIES
             size = max(1, entries // max(1, y.numel()))
-        return (slice(start, start + size) for start in range(0, x.shape[1], size))
+        return (slice(start, min(start + size, x.shape[1])) for start in range(0, x.shape[1], size))
 
     def scores(self, x: Tensor, y: Tensor, potential: Tensor, eps: float) -> Tensor:
         """Exponents ``(potential_j - C_ij) / eps`` [B, n, m] for a chunk of points ``x``."""
         costs = COSTS[self.cost](x, y).to(potential.dtype)
-        return costs.neg_().add_(potential.unsqueeze(-2)).div_(eps)
+        return torch.sub((potential / eps).unsqueeze(-2), costs, alpha=1 / eps, out=costs)
 
     def soft_minimum(self, x: Tensor, y: Tensor, log_weights: Tensor, eps: float) -> Transform:
         """The soft minimum over the points ``y`` with ``log_weights`` [B, m] for every point of ``x``."""
 
         def transform(potential: Tensor) -> Tensor:
             shifted = potential + eps * log_weights
-            parts = [self.scores(x[:, part], y, shifted, eps).logsumexp(dim=-1) for part in self.chunks(x, y)]
-            return torch.cat(parts, dim=-1).mul_(-eps)
+            # Results that are kept between the chunks would leave the heap in fragments no chunk fits into.
+            result = potential.new_empty(x.shape[:2])
+            for part in self.chunks(x, y):
+                torch.logsumexp(self.scores(x[:, part], y, shifted, eps), dim=-1, out=result[:, part])
+            return result.mul_(-eps)
 
         return transform
 
@@ -230,8 +233,8 @@ class _Objective(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             problem = Problem.of(a.to(f.dtype), b.to(f.dtype), eps, rho_a, rho_b)
             x_grad, y_grad = _point_gradients(x, y, problem, f, g, scale, ctx.space, ctx.needs_input_grad[:2])
-        a_grad = scale * _mass_price(a, b, f, rows, eps, rho_a) if ctx.needs_input_grad[2] else None
-        b_grad = scale * _mass_price(b, a, g, cols, eps, rho_b) if ctx.needs_input_grad[3] else None
+        a_grad = scale * mass_price(a, b, f, rows, eps, rho_a) if ctx.needs_input_grad[2] else None
+        b_grad = scale * mass_price(b, a, g, cols, eps, rho_b) if ctx.needs_input_grad[3] else None
         # Autograd casts gradients to the type of what they belong to.
         return x_grad, y_grad, a_grad, b_grad, None, None, None
 
@@ -244,7 +247,7 @@ def _point_gradients(
         return None, None
     rows = f / problem.eps + problem.log_a
     cols = g + problem.eps * problem.log_b
-    x_parts, y_grad = [], torch.zeros_like(y)
+    x_grad, y_grad = torch.zeros_like(x), torch.zeros_like(y)
     for part in space.chunks(x, y):
         some, others = x[:, part].detach().requires_grad_(needs[0]), y.detach().requires_grad_(needs[1])
         with torch.enable_grad():
@@ -254,5 +257,6 @@ def _point_gradients(
         grads = list(torch.autograd.grad(costs, inputs, plan.mul_(scale.unsqueeze(-1)).to(costs.dtype)))
         if needs[1]:
             y_grad += grads.pop()
-        x_parts += grads
-    return torch.cat(x_parts, dim=1) if needs[0] else None, y_grad if needs[1] else None
+        if needs[0]:
+            x_grad[:, part] = grads.pop()
+    return x_grad if needs[0] else None, y_grad if needs[1] else None

@@ -9,7 +9,7 @@ from stgraph.ops.sinkhorn.iteration import run, stages
 from stgraph.ops.sinkhorn.log_domain import LogDomain, dense_transforms
 from stgraph.ops.sinkhorn.problem import Problem
 
-__all__ = ["Scaling", "solve"]
+__all__ = ["STAGE_ITERATIONS", "STAGE_TOL", "Scaling", "solve"]
 
 # Scalings beyond exp(RANGE) are absorbed into the potentials: far from where products of the kernel lose small entries.
 RANGE = {torch.float32: 40.0, torch.float64: 400.0}
@@ -96,7 +96,7 @@ class Scaling:
         torch.sub((self.f + eps * self.problem.log_a).unsqueeze(-1), self.cost, out=self.kernel)
         self.kernel.add_((self.g + eps * self.problem.log_b).unsqueeze(-2)).div_(eps).exp_()
         # Products with denormal numbers are a hundred times slower, and no scaling in range brings them back to count.
-        torch.nn.functional.threshold_(self.kernel, SMALLEST[self.cost.dtype], 0.0)
+        torch.threshold_(self.kernel, SMALLEST[self.cost.dtype], 0.0)
         self.log_u, self.log_v = torch.zeros_like(self.no_a), torch.zeros_like(self.no_b)
         self.v = torch.ones_like(self.no_b)
         self.log_target_a = _log_target(self.problem.log_a, self.f, self.problem.rho_a)
