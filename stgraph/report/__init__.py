@@ -15,10 +15,8 @@ if TYPE_CHECKING:
         training_curves,
     )
     from stgraph.report.html import write_report
-    from stgraph.report.run import draw_figures
 
 __all__ = [
-    "draw_figures",
     "error_map",
     "forecasts_at_nodes",
     "horizon_errors",
@@ -28,7 +26,7 @@ __all__ = [
     "write_report",
 ]
 
-_MODULES = dict.fromkeys(__all__, "figures") | {"draw_figures": "run", "write_report": "html"}
+_MODULES = dict.fromkeys(__all__, "figures") | {"write_report": "html"}
 
 
 def __getattr__(name: str) -> Any:

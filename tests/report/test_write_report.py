@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import math
 import re
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.metrics import ForecastMetrics
-from stgraph.report import draw_figures, write_report
+from stgraph.report import write_report
 from stgraph.report.tables import format_number, metric_tables, seed_table, table
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -291,52 +289,3 @@ def test_numbers(value, share, text):
 def test_table_without_rows_and_seed_table_without_baselines():
     Page(table(("a", "b"), []))
     assert Page(seed_table("net", {"mean": {"mae": 1.0}, "std": {}, "seeds": [1]}, {})).row("net") == ["net", "1 ± –"]
-
-
-@pytest.fixture
-def drawable(run, log):
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=(20, 5, 3, 1)).astype(np.float32)
-    mask = rng.random(y.shape) < 0.7
-    p = np.stack([y - 1, y + 0.5, y + 1], -1)
-    np.savez(run / "predictions.npz", y_pred=p, y_true=np.where(mask, y, np.nan), y_mask=mask, time=np.zeros((20, 3)))
-    data = Data(pos=torch.rand(5, 2), node_names=list("abcde"), channel_names=["pm10"], num_nodes=5)
-    return run, data, y
-
-
-def test_figures_of_a_run_are_drawn_and_reported(drawable):
-    run, data, y = drawable
-    paths = draw_figures(run, data, baselines={"persistence": y}, unit="K", pos_unit="km")
-    assert [p.name for p in paths] == ["forecasts.png", "error_map.png", "horizon_errors.png", "training.png"]
-    page = Page(read(run))
-    assert [base64.b64decode(s.split(",")[1]) for s in page.sources] == [p.read_bytes() for p in paths]
-
-
-def test_figures_of_a_grid_without_quantiles_and_log(drawable):
-    run, data, y = drawable
-    np.savez(run / "predictions.npz", y_pred=y, y_true=y, y_mask=np.ones_like(y, bool))
-    change(run, "results.json", lambda r: r["metrics"].pop("quantiles"))
-    (run / "metrics.csv").unlink()
-    grid = copy.copy(data)
-    grid.grid, grid.pos, grid.channel_names = (1, 5), None, None
-    assert [p.name for p in draw_figures(run, grid)] == ["forecasts.png", "error_map.png", "horizon_errors.png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("predictions.npz", None, "predictions.npz is not there"),
-        ("predictions.npz", b"nonsense", "predictions.npz is damaged"),
-        ("results.json", None, "results.json is not there"),
-        ("results.json", b"{", "results.json is damaged"),
-        ("results.json", b'{"mean": {}}', "results.json has no metrics"),
-    ],
-)
-def test_runs_that_cannot_be_drawn_are_refused(drawable, name, content, message):
-    run, data, _ = drawable
-    if content is None:
-        (run / name).unlink()
-    else:
-        (run / name).write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        draw_figures(run, data)

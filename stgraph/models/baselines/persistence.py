@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.models.baselines.base import Baseline
+from stgraph.ops.missing import last_observed
 
 __all__ = ["Persistence"]
 
@@ -41,8 +42,6 @@ class Persistence(Baseline):
         if mask is None:
             last = x[:, :, -1:]
         else:
-            steps = torch.arange(self.input_steps, device=x.device).unsqueeze(-1)
-            index = torch.where(mask, steps, -1).amax(2, keepdim=True)
-            found = x.gather(2, index.clamp(min=0))
-            last = torch.where(index >= 0, found, self.node_mean.unsqueeze(1).to(x.dtype))
+            known = mask.any(dim=2, keepdim=True)
+            last = torch.where(known, last_observed(x, mask).unsqueeze(2), self.node_mean.unsqueeze(1).to(x.dtype))
         return last.expand(-1, -1, self.horizon, -1)
