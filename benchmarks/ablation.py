@@ -69,11 +69,11 @@ class Budget(NamedTuple):
 BUDGETS: dict[str, dict[str, Budget]] = {
     "full": {},
     "short": {
-        "germany_pm10": Budget(3, 50, 16),
-        "colorado_climate": Budget(3, 25, 8),
-        "ireland_wind": Budget(3, 80, 32),
-        "north_america_temperature": Budget(3, 20, 4),
-        "metr_la_week": Budget(3, 50, 8),
+        "germany_pm10": Budget(3, 25, 16),
+        "colorado_climate": Budget(3, 15, 8),
+        "ireland_wind": Budget(3, 40, 32),
+        "north_america_temperature": Budget(3, 10, 4),
+        "metr_la_week": Budget(3, 25, 8),
     },
 }
 

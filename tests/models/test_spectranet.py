@@ -214,11 +214,45 @@ def test_options_and_registry() -> None:
         ({"scaler": "best"}, "scaler is 'best'"),
         ({"time_reference": "utc"}, "time_reference is 'utc'"),
         ({"out_channels": 5}, "out_channels is 5"),
+        ({"got_transport": "exact"}, "transport is 'exact'"),
+        ({"got_rho": -1.0}, "rho is -1"),
+        ({"got_init": "random"}, "got_init is 'random'"),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         model(**options)
+
+
+@pytest.mark.parametrize("transport", ["balanced", "relaxed", "semi_relaxed"])
+def test_transports(transport: str) -> None:
+    """Each trains; the mass of the prototypes is what the transport says."""
+    net, data = model(got_transport=transport, got_learn_marginal=True), batch()
+    net(data).square().mean().backward()
+    assert net.got is not None
+    assert net.got.marginal_logits is not None
+    assert net.got.marginal_logits.grad is not None
+    plan = net.got.plan(torch.randn(N, 8), data.pos)
+    exact = torch.allclose(plan.mean(dim=0), net.got.marginal_logits.softmax(-1), atol=1e-3)
+    assert exact == (transport == "balanced")
+
+
+def test_reference_keeps_the_row_softmax() -> None:
+    assert SpecTraNetOptions(preset="reference").resolve().got_transport == "semi_relaxed"
+    assert SpecTraNetOptions().resolve().got_transport != "semi_relaxed"
+
+
+def test_prototypes_may_start_at_nodes() -> None:
+    series = Data(x=torch.randn(N, 20, 2), pos=100 * torch.rand(N, 2), num_nodes=N)
+    nets = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        nets.append(SpecTraNet(2, P, Q, num_nodes=N, got_init="k-means++", **SMALL).fit(series))
+    place = nets[0].geometry.place(series.pos, N)
+    positions = [net.got.prototype_pos.detach().tanh() for net in nets if net.got is not None]
+    assert torch.cdist(positions[0], place).min(dim=1).values.max() < 2e-3
+    assert torch.equal(positions[0], positions[1])
+    assert not torch.equal(positions[0], positions[2])
 
 
 def test_bad_batches() -> None:
