@@ -131,16 +131,14 @@ def pot_loop(cost: Tensor, eps: float, threshold: float, method: str, numpy: boo
     import ot
 
     n, m = cost.shape[-2:]
-    # POT resets scalings to 1 / size where one is above tau (1e3), which at 1000 rows they then are again, for ever.
+    # POT sets scalings to 1 / size where one exceeds tau (1e3): with 1000 rows the other side then does, for ever.
     options = {"tau": 1e7} if method == "sinkhorn_stabilized" and n >= 1e3 else {}
+    options |= {"method": method, "stopThr": threshold, "numItermax": 10**9, "log": True}
     plans, iterations = [], 0
     for one in cost:
         problem = one.numpy() if numpy else one
         full = functools.partial(np.full, dtype=problem.dtype) if numpy else one.new_full
-        plan, log = ot.sinkhorn(
-            full((n,), 1 / n), full((m,), 1 / m), problem, eps,
-            method=method, stopThr=threshold, numItermax=10**9, log=True, **options,
-        )  # fmt: skip
+        plan, log = ot.sinkhorn(full((n,), 1 / n), full((m,), 1 / m), problem, eps, **options)
         plans.append(torch.as_tensor(plan))
         iterations = max(iterations, log["n_iter"] if "n_iter" in log else log["niter"])
     return torch.stack(plans), iterations + 1

@@ -45,13 +45,17 @@ def _one(
             found, log = ot.bregman.sinkhorn_log(
                 a[rows], b[cols], cost[inside], problem.eps, stopThr=tol / math.sqrt(len(cols)), **settings
             )
+            done = log["niter"] + 1
             f, g = problem.eps * (log["log_u"] - np.log(a[rows])), problem.eps * (log["log_v"] - np.log(b[cols]))
         else:
+            # POT's stabilised solver adds a small number to sums of the kernel, which small sums do not bear.
+            method = "sinkhorn" if cost[inside].max() < 600 * problem.eps else "sinkhorn_stabilized"
             found, log = ot.unbalanced.sinkhorn_unbalanced(
                 a[rows], b[cols], cost[inside], problem.eps, (problem.rho_a, problem.rho_b),
-                method="sinkhorn_stabilized", reg_type="kl", stopThr=tol, **settings,
+                method=method, reg_type="kl", stopThr=tol, **settings,
             )  # fmt: skip
+            done = len(log["err"])
             f, g = problem.eps * log["logu"], problem.eps * log["logv"]
     plan, f_all, g_all = np.zeros_like(cost), np.zeros_like(a), np.zeros_like(b)
     plan[inside], f_all[rows], g_all[cols] = found, f, g
-    return plan, f_all, g_all, int(log.get("niter", max_iter))
+    return plan, f_all, g_all, int(done)

@@ -73,8 +73,10 @@ def sinkhorn(
             the iterations, in the log domain. Gradients by the weights of a balanced problem are known up to a
             constant, since the sums of both marginals have to stay equal; zero weights get none.
         init: Potentials f ``[..., n]`` and g ``[..., m]`` to start from, such as those of a similar problem.
-        relaxation: Factor of over-relaxation between 0 and 2; 1 is the plain iteration.
-        eps_scaling: Start with a larger regularisation where ``eps`` is small against the cost.
+        relaxation: Factor of over-relaxation between 0 and 2; 1 is the plain iteration. If not given it is adapted, and
+            taken back where it does harm; a fixed one above 1 may fail to converge.
+        eps_scaling: Start with a larger regularisation where ``eps`` is small against the cost; not with unrolled
+            gradients or given potentials.
         backend: ``"pot"`` lets POT solve the problems one by one, without gradient, for comparison.
         warn: Warn if a problem did not converge.
 

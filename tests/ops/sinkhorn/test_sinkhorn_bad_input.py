@@ -162,7 +162,9 @@ def test_type_of_cost(value: object) -> None:
     refused(InputTypeError, "^cost ", value)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="the dtype of the cost is read before its type is checked")
+@pytest.mark.xfail(
+    strict=True, raises=AttributeError, reason="the dtype of the cost is read before its type is checked"
+)
 @pytest.mark.parametrize("value", [COST.tolist(), None, 1.0])
 def test_cost_without_dtype(value: object) -> None:
     refused(InputTypeError, "^cost ", value)

@@ -23,8 +23,7 @@ def random_problem(*shape: int, seed: int = 0, zeros: bool = False) -> tuple[Ten
     generator = torch.Generator().manual_seed(seed)
     cost = torch.rand(*shape, generator=generator, dtype=torch.float64)
     a, b = (
-        torch.rand(*shape[:-2], size, generator=generator, dtype=torch.float64) + 0.1
-        for size in (shape[-2], shape[-1])
+        torch.rand(*shape[:-2], size, generator=generator, dtype=torch.float64) + 0.1 for size in (shape[-2], shape[-1])
     )
     if zeros:
         a[..., 0], b[..., -1] = 0.0, 0.0
@@ -153,9 +152,7 @@ def test_large_penalty_tends_to_the_exact_marginal_and_small_to_the_free() -> No
     exact, free = (sinkhorn(cost, a, b, eps=0.1, rho=rho, tol=1e-12).plan for rho in (INF, 0))
     last = [INF, INF]
     for factor in (10.0, 100.0, 1000.0):
-        large, small = (
-            sinkhorn(cost, a, b, eps=0.1, rho=rho, tol=1e-10).plan for rho in (factor, 1 / factor)
-        )
+        large, small = (sinkhorn(cost, a, b, eps=0.1, rho=rho, tol=1e-10).plan for rho in (factor, 1 / factor))
         distances = [float((large - exact).abs().sum()), float((small - free).abs().sum())]
         assert all(now < 0.2 * before for now, before in zip(distances, last, strict=True))
         last = distances
@@ -203,7 +200,7 @@ def test_hard_problem_leaves_an_easy_one_of_its_batch_alone() -> None:
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("garbage", [math.nan, INF, -INF, -7.0, 1e30])
+@pytest.mark.parametrize("garbage", [math.nan, INF, -7.0])
 @pytest.mark.parametrize("rho", [INF, (INF, 0.3), 0.4, (0.0, INF)])
 def test_masks_leave_the_unpadded_problem(rho: Rho, garbage: float, gradient: str) -> None:
     cost, a, b = random_problem(2, 4, 3)
