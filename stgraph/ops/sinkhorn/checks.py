@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -15,7 +16,10 @@ __all__ = ["check_costs", "check_settings", "check_tensor", "check_values", "com
 
 def check_settings(eps: float, max_iter: int, tol: float, relaxation: float | None) -> None:
     """Check the numbers that steer the solver."""
-    if not (isinstance(eps, float | int) and 0 < eps < math.inf):
+    for name, value in (("eps", eps), ("tol", tol), ("relaxation", 1.0 if relaxation is None else relaxation)):
+        _check_number(name, value)
+    _check_number("max_iter", max_iter, numbers.Integral, "an integer")
+    if not 0 < eps < math.inf:
         raise InputError(f"eps is {eps}; expected a positive number")
     if max_iter < 1:
         raise InputError(f"max_iter is {max_iter}; expected at least 1")
@@ -28,9 +32,16 @@ def check_settings(eps: float, max_iter: int, tol: float, relaxation: float | No
 def penalties(rho: float | tuple[float, float]) -> tuple[float, float]:
     """The penalties of both marginals."""
     pair = rho if isinstance(rho, tuple | list) else (rho, rho)
+    for value in pair:
+        _check_number("rho", value)
     if len(pair) != 2 or not all(value >= 0 for value in pair):
         raise InputError(f"rho is {rho}; expected a number of at least 0, or two of them")
     return float(pair[0]), float(pair[1])
+
+
+def _check_number(name: str, value: object, kind: type = numbers.Real, expected: str = "a number") -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise InputTypeError(f"{name} is {value!r}; expected {expected}")
 
 
 def check_tensor(name: str, value: Tensor, shape: tuple[int, ...] | None = None) -> None:

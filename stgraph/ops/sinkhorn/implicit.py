@@ -69,7 +69,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.set_materialize_grads(False)
 
 
-def _backward(
+def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    with torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
+        return _gradients(ctx, *grads)
+
+
+def _gradients(
     ctx: Any,
     grad_plan: Tensor | None,
     grad_f: Tensor | None,
@@ -123,11 +128,13 @@ def _solve(plan: Tensor, right_f: Tensor, right_g: Tensor, shrink_f: float, shri
     if plan.shape[-2] < plan.shape[-1]:
         y, x = _solve(plan.mT, right_g, right_f, shrink_g, shrink_f)
         return x, y
+    rows, cols = _inverse_root(plan.sum(dim=-1)), _inverse_root(plan.sum(dim=-2))
     if shrink_f * shrink_g == 1:
         # Potentials are known up to a constant: gradients that ask for more are those of the centred potentials.
-        excess = (right_f.sum(-1, keepdim=True) - right_g.sum(-1, keepdim=True)) / (plan.shape[-2] + plan.shape[-1])
+        present_f, present_g = (rows > 0).to(plan.dtype), (cols > 0).to(plan.dtype)
+        excess = (right_f * present_f).sum(-1, keepdim=True) - (right_g * present_g).sum(-1, keepdim=True)
+        excess = excess / (present_f.sum(-1, keepdim=True) + present_g.sum(-1, keepdim=True))
         right_f, right_g = right_f - excess, right_g + excess
-    rows, cols = _inverse_root(plan.sum(dim=-1)), _inverse_root(plan.sum(dim=-2))
     scaled = (plan * rows.unsqueeze(-1)).mul_(cols.unsqueeze(-2))
     right_f, right_g = right_f * rows, right_g * cols
     right = right_g - shrink_f * (right_f.unsqueeze(-2) @ scaled).squeeze(-2)

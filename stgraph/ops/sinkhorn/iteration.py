@@ -33,8 +33,9 @@ def run(engine: Engine, *, tol: float, max_iter: int, relaxation: float | None, 
     done = steps = 0
     while True:
         error = engine.exact_rows()
-        if engine.keep_in_range(error):
+        if done < max_iter and engine.keep_in_range(error):
             omega.restart()
+            done += 1
             continue
         # A little below, so that rounding in the sums of the final plan cannot lift the error over ``tol``.
         if done >= max_iter or bool((error <= 0.9 * tol).all()):

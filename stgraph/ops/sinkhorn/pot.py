@@ -17,7 +17,7 @@ __all__ = ["solve_with_pot"]
 def solve_with_pot(cost: Tensor, problem: Problem, tol: float, max_iter: int) -> tuple[Tensor, ...]:
     """Plan, potentials, objective, marginal errors and the most iterations of any problem ``[B, n, m]``, in float64."""
     costs, first, second = (value.detach().cpu().double().numpy() for value in (cost, problem.a, problem.b))
-    solutions = [_one(*one, problem, tol, max_iter) for one in zip(costs, first, second, strict=True)]
+    solutions = [_best(*one, problem, tol, max_iter) for one in zip(costs, first, second, strict=True)]
     empty = (np.zeros(cost.shape), np.zeros(problem.a.shape), np.zeros(problem.b.shape))
     stacked = [np.stack(parts) for parts in zip(*(s[:3] for s in solutions), strict=True)] if solutions else empty
     plan, f, g = (torch.from_numpy(part) for part in stacked)
@@ -29,9 +29,22 @@ def solve_with_pot(cost: Tensor, problem: Problem, tol: float, max_iter: int) ->
     return *(value.to(cost) for value in (plan, f, g, objective, *errors)), iterations
 
 
-def _one(
-    cost: np.ndarray, a: np.ndarray, b: np.ndarray, problem: Problem, tol: float, max_iter: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+Solution = tuple[np.ndarray, np.ndarray, np.ndarray, int]
+
+
+def _best(cost: np.ndarray, a: np.ndarray, b: np.ndarray, problem: Problem, tol: float, max_iter: int) -> Solution:
+    """Solve one problem to the tolerance: POT's rules for unbalanced problems look at its scalings, not marginals."""
+    exact = problem._replace(a=torch.from_numpy(a[None]), b=torch.from_numpy(b[None]))
+    for lower in (1.0, 1e-2, 1e-4, 1e-6):
+        solution = _one(cost, a, b, problem, lower * tol, max_iter)
+        plan, f, g = (torch.from_numpy(part[None]) for part in solution[:3])
+        errors = exact.marginal_error(True, plan.sum(dim=-1), f), exact.marginal_error(False, plan.sum(dim=-2), g)
+        if max(map(float, errors)) <= tol or solution[3] >= max_iter:
+            break
+    return solution
+
+
+def _one(cost: np.ndarray, a: np.ndarray, b: np.ndarray, problem: Problem, tol: float, max_iter: int) -> Solution:
     """Solve one problem on the support of its marginals; potentials elsewhere are 0."""
     import ot
 

@@ -50,6 +50,10 @@ def solve(
         f, g = _first_potentials(problem, low)
     elif cost.numel():
         near = False
+        if problem.rho_a == problem.rho_b == torch.inf:
+            # The constant that is free costs digits where it is large.
+            shift = (problem.a * f).sum(dim=-1, keepdim=True) / problem.a.sum(dim=-1, keepdim=True)
+            f, g = f - shift, g + shift
     done = 0
     for stage in [*falling, problem.eps]:
         at_stage, last = problem._replace(eps=stage), stage == problem.eps
@@ -69,8 +73,8 @@ def _first_potentials(problem: Problem, lowest: Tensor) -> tuple[Tensor, Tensor]
     """Constants that make the largest entry of the kernel about 1, where a marginal leaves that free."""
     f, g = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
     if problem.rho_a > 0:
-        return f + lowest.unsqueeze(-1), g
-    return (f, g + lowest.unsqueeze(-1)) if problem.rho_b > 0 else (f, g)
+        return f + problem.shrink_rows * lowest.unsqueeze(-1), g
+    return f, g + problem.shrink_cols * lowest.unsqueeze(-1)
 
 
 class Scaling:
@@ -104,6 +108,8 @@ class Scaling:
         self._safe = self.log_u, self.log_v
 
     def _new_log_u(self) -> Tensor:
+        if self.problem.rho_a == 0:
+            return self.log_u
         sums = torch.baddbmm(self.no_a, self.v, self.kernel.mT)
         return self.problem.shrink_rows * (self.log_target_a - sums.log())
 
@@ -117,7 +123,7 @@ class Scaling:
         f, g = self._current(self.log_u, self.log_v)
         shift = self.problem.translation(f, g)
         if shift is not None:
-            self.log_v = self.log_v - shift.unsqueeze(-2) / self.problem.eps
+            self.log_v = self.log_v - (1 - self.no_b) * shift.unsqueeze(-2) / self.problem.eps
             self.v, g = self.log_v.exp(), g - shift
         self.log_u = self._new_log_u()
         self._sums = self._column_sums()
@@ -134,9 +140,10 @@ class Scaling:
             if step > 0:
                 self.log_u = torch.lerp(self.log_u, self._new_log_u(), omega)
                 self._sums = self._column_sums()
-            new = self.problem.shrink_cols * (self.log_target_b - self._sums.log())
-            self.log_v = torch.lerp(self.log_v, new, omega)
-            self.v = self.log_v.exp()
+            if self.problem.rho_b > 0:
+                new = self.problem.shrink_cols * (self.log_target_b - self._sums.log())
+                self.log_v = torch.lerp(self.log_v, new, omega)
+                self.v = self.log_v.exp()
 
     def keep_in_range(self, error: Tensor) -> bool:
         """Absorb large scalings into the potentials, or leave for the log domain if they have overflowed."""
@@ -166,15 +173,10 @@ class Scaling:
         self.log_domain = LogDomain(*transforms, self.problem, self.f, self.g)
 
     def potentials(self) -> tuple[Tensor, Tensor]:
-        """The potentials; those of rows and columns without weight are what the others imply."""
+        """The potentials; those of rows and columns without weight have no meaning."""
         if self.log_domain is not None:
             return self.log_domain.f, self.log_domain.g
-        f, g = self._current(self.log_u, self.log_v)
-        if not (bool(self.no_a.any()) or bool(self.no_b.any())):
-            return f, g
-        rows, cols = dense_transforms(self.cost, self.problem)
-        f = torch.where(self.problem.a > 0, f, self.problem.shrink_rows * rows(g))
-        return f, torch.where(self.problem.b > 0, g, self.problem.shrink_cols * cols(f))
+        return self._current(self.log_u, self.log_v)
 
     def plan(self) -> Tensor:
         """The plan, which takes the kernel's memory: nothing may follow."""

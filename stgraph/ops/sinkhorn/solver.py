@@ -110,6 +110,7 @@ def sinkhorn(
     for name, choice, choices in (("gradient", gradient, GRADIENTS), ("backend", backend, BACKENDS)):
         if choice not in choices:
             raise InputError(f"{name} is {choice!r}; expected one of {choices}")
+    check_tensor("cost", cost)
     dtype = cost.dtype
     batch, cost, a, b = _prepare(cost, a, b, row_mask, col_mask)
     f, g = _flat_potentials(init, batch, cost, rho_a, rho_b)
@@ -124,6 +125,8 @@ def sinkhorn(
         found = _unrolled(cost, problem, f, g, tol, max_iter, relaxation)
     else:
         found = transport(cost, a, b, f, g, problem.eps, rho_a, rho_b, tol, max_iter, relaxation, eps_scaling)
+    if gradient == "implicit":
+        found = found[0], *_complete(cost, problem, *found[1:3]), *found[3:]
     result = _result(found, batch, cost, row_mask, col_mask, tol, dtype)
     if warn:
         warn_unless_converged(*result.marginal_errors, result.converged, max_iter, eps, tol)
@@ -134,7 +137,6 @@ def _prepare(
     cost: Tensor, a: Tensor | None, b: Tensor | None, row_mask: Tensor | None, col_mask: Tensor | None
 ) -> tuple[tuple[int, ...], Tensor, Tensor, Tensor]:
     """Check shapes and types, apply the masks, and bring everything to one batch dimension and one dtype."""
-    check_tensor("cost", cost)
     if cost.dim() < 2 or 0 in cost.shape[-2:]:
         raise InputError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m) with at least one row and column")
     n, m = cost.shape[-2:]
@@ -174,9 +176,21 @@ def _flat_potentials(
     flat = []
     for name, potential, size, rho in zip("fg", init, cost.shape[1:], (rho_a, rho_b), strict=True):
         check_tensor(f"init potential {name}", potential, (*batch, size))
+        if not torch.compiler.is_compiling() and not bool(torch.isfinite(potential).all()):
+            raise InputError(f"init potential {name} has NaN or infinite entries; expected finite numbers")
         potential = potential.detach().to(cost.dtype).expand(*batch, size).reshape(cost.shape[0], size)
         flat.append(torch.zeros_like(potential) if rho == 0 else potential)
     return flat[0], flat[1]
+
+
+def _complete(cost: Tensor, problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Give rows and columns without weight the potentials that the others imply."""
+    lacking_rows, lacking_cols = problem.a <= 0, problem.b <= 0
+    if torch.compiler.is_compiling() or not bool(lacking_rows.any() or lacking_cols.any()):
+        return f, g
+    rows, cols = dense_transforms(cost, problem)
+    whole_f = torch.where(lacking_rows, problem.shrink_rows * rows(g), f)
+    return whole_f, torch.where(lacking_cols, problem.shrink_cols * cols(f), g)
 
 
 def _unrolled(

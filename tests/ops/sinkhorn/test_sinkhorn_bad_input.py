@@ -60,31 +60,21 @@ def test_masses_that_differ_are_both_named() -> None:
         assert bool(sinkhorn(COST, torch.ones(2), eps=0.1, rho=rho).converged.all())
 
 
-@pytest.mark.parametrize("eps", [0, 0.0, -1.0, math.nan, math.inf, "0.1", None, torch.tensor(0.1)])
-def test_eps(eps: object) -> None:
-    refused(InputError, "eps", eps=eps)
+@pytest.mark.parametrize("eps", [0, 0.0, -1.0, math.nan, math.inf])
+def test_eps(eps: float) -> None:
+    refused(InputError, "^eps ", eps=eps)
 
 
-def test_numpy_numbers_are_numbers() -> None:
-    expected = sinkhorn(COST, eps=0.5, rho=2.0, max_iter=200)
-    result = sinkhorn(COST, eps=np.float64(0.5), rho=np.float64(2.0), max_iter=np.int64(200), tol=np.float64(1e-5))
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_numpy_numbers_are_numbers(kind: type) -> None:
+    expected = sinkhorn(COST, eps=0.5, rho=2.0, max_iter=200, relaxation=1.5)
+    result = sinkhorn(COST, eps=kind(0.5), rho=kind(2.0), max_iter=np.int64(200), tol=kind(1e-5), relaxation=kind(1.5))
     assert torch.equal(result.plan, expected.plan)
-
-
-@pytest.mark.xfail(strict=True, raises=InputError, reason="eps of type np.float32 is called not a positive number")
-def test_single_precision_numpy_eps() -> None:
-    assert bool(sinkhorn(COST, eps=np.float32(0.5)).converged.all())
 
 
 @pytest.mark.parametrize("max_iter", [0, -3])
 def test_max_iter(max_iter: int) -> None:
     refused(InputError, "max_iter", max_iter=max_iter)
-
-
-@pytest.mark.xfail(strict=True, reason="the operator's schema refuses it with a RuntimeError")
-@pytest.mark.parametrize("max_iter", [10.5, math.nan])
-def test_max_iter_is_an_integer(max_iter: float) -> None:
-    refused((InputError, InputTypeError), "max_iter", max_iter=max_iter)
 
 
 @pytest.mark.parametrize("tol", [-1e-3, math.nan])
@@ -104,13 +94,16 @@ def test_rho(rho: object) -> None:
     refused(InputError, "rho", rho=rho)
 
 
-@pytest.mark.xfail(strict=True, reason="compared with a number before its type is known")
 @pytest.mark.parametrize(
-    "setting", [{"rho": None}, {"rho": "inf"}, {"tol": "small"}, {"max_iter": "10"}, {"relaxation": "auto"}]
-)
+    "setting",
+    [
+        {"eps": "0.1"}, {"eps": None}, {"eps": torch.tensor(0.1)}, {"rho": None}, {"rho": "inf"}, {"rho": (0.1, None)},
+        {"tol": "small"}, {"max_iter": "10"}, {"max_iter": 10.5}, {"max_iter": math.nan}, {"relaxation": "auto"},
+    ],
+)  # fmt: skip
 def test_settings_that_are_no_numbers(setting: dict[str, object]) -> None:
     (name,) = setting
-    refused((InputError, InputTypeError), name, **setting)
+    refused(InputTypeError, f"^{name} ", **setting)
 
 
 @pytest.mark.parametrize("name", ["gradient", "backend"])
@@ -150,8 +143,6 @@ def test_shapes_of_init(init: tuple[Tensor, ...]) -> None:
     refused(InputError, "init", init=init)
 
 
-@pytest.mark.xfail(strict=True, reason="the values of init are not checked: the result is NaN with a warning")
-@pytest.mark.filterwarnings("ignore::stgraph.ops.sinkhorn.ConvergenceWarning")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_values_of_init(value: float) -> None:
     refused(InputError, "init", init=(torch.zeros(2), with_value(torch.zeros(3), value)), max_iter=20)
@@ -162,9 +153,6 @@ def test_type_of_cost(value: object) -> None:
     refused(InputTypeError, "^cost ", value)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="the dtype of the cost is read before its type is checked"
-)
 @pytest.mark.parametrize("value", [COST.tolist(), None, 1.0])
 def test_cost_without_dtype(value: object) -> None:
     refused(InputTypeError, "^cost ", value)

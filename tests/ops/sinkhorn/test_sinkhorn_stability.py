@@ -114,6 +114,14 @@ def test_small_regularisation_converges_where_the_plan_is_an_assignment(scale: f
     assert float(result.plan.amax(0).mean()) > 0.9 / 40
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_scalings_are_absorbed_before_they_overflow(seed: int) -> None:
+    """The log domain would not come to this tolerance in single precision."""
+    generator = torch.Generator().manual_seed(seed)
+    cost = torch.cdist(torch.rand(20, 2, generator=generator), torch.rand(12, 2, generator=generator))
+    assert bool(sinkhorn(cost, eps=0.003, eps_scaling=False, max_iter=3000).converged)
+
+
 def test_relaxed_far_row_loses_its_mass() -> None:
     """The marginal of a row that is far from everything underflows; the rest is as without it."""
     cost = torch.rand(6, 5, generator=torch.Generator().manual_seed(0))
