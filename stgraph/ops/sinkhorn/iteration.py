@@ -8,10 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Engine", "run", "stages"]
+__all__ = ["NEAR", "Engine", "run", "stages"]
 
 # Fewest iterations between two checks, each of which waits for the device; a tenth of all so far if that is more.
 CHECK_EVERY = 10
+# Largest difference of costs, in units of eps, at which a kernel without potentials keeps all its entries.
+NEAR = 50
 
 
 class Engine(Protocol):
@@ -88,6 +90,6 @@ class _Relaxation:
 
 
 def stages(eps: float, cost_range: float) -> list[float]:
-    """Falling values of the regularisation that lead to ``eps`` in factors of 4."""
-    steps = 0 if cost_range <= 0 else max(0, math.ceil(math.log(cost_range / (50 * eps), 4)))
+    """Falling values of the regularisation that lead to ``eps`` in factors of 4, from ``cost_range / NEAR``."""
+    steps = 0 if cost_range <= 0 else max(0, math.ceil(math.log(cost_range / (NEAR * eps), 4)))
     return [eps * 4.0**k for k in range(steps, 0, -1)]

@@ -22,7 +22,8 @@ class SinkhornResult:
     Args:
         plan: Plan :math:`P_{ij} = a_i b_j \exp((f_i + g_j - C_{ij}) / \varepsilon)`, ``[..., n, m]``.
         potentials: Dual potentials f ``[..., n]`` and g ``[..., m]``, in units of the cost. In the balanced problem
-            they are known up to a constant that moves from one to the other.
+            they are known up to a constant that moves from one to the other; where a weight is zero, the others
+            imply them.
         objective: Entropic objective ``[...]`` (see :func:`~stgraph.ops.sinkhorn.sinkhorn`).
         marginal_errors: L1 distance of the row and column sums of the plan from what they ought to be, as a share of
             the mass, ``[...]`` each.
@@ -51,7 +52,7 @@ def warn_unless_converged(rows: Tensor, cols: Tensor, converged: Tensor, max_ite
         return
     worst = float(torch.maximum(rows, cols).max())
     warnings.warn(
-        f"Sinkhorn's iteration stopped at max_iter = {max_iter} with a marginal error of {worst:.1e}, above "
+        f"Sinkhorn's iteration stopped (max_iter = {max_iter}) with a marginal error of {worst:.1e}, above "
         f"tol = {tol:g}, in {int((~converged).sum())} of {converged.numel()} problems; raise max_iter or eps ({eps:g})",
         ConvergenceWarning,
         stacklevel=3,

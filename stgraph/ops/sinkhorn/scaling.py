@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stgraph.ops.sinkhorn.iteration import run, stages
+from stgraph.ops.sinkhorn.iteration import NEAR, run, stages
 from stgraph.ops.sinkhorn.log_domain import LogDomain, dense_transforms
 from stgraph.ops.sinkhorn.problem import Problem
 
@@ -15,6 +15,8 @@ __all__ = ["STAGE_ITERATIONS", "STAGE_TOL", "Scaling", "solve"]
 RANGE = {torch.float32: 40.0, torch.float64: 400.0}
 # Entries of the kernel below count as 0.
 SMALLEST = {torch.float32: 1e-30, torch.float64: 1e-290}
+# Costs may be as large as eps times this share of the digits before rows and columns are reduced.
+DIGITS = 1e-3
 # While the regularisation is lowered in stages, each stage but the last is solved roughly.
 STAGE_TOL, STAGE_ITERATIONS = 1e-2, 50
 
@@ -42,39 +44,66 @@ def solve(
         relaxation: Fixed factor of over-relaxation; chosen from the observed rate if not given.
         eps_scaling: Lower the regularisation in stages, where it is small and no potentials are given.
     """
-    low, high = cost.flatten(1).aminmax(dim=1) if cost.numel() else (cost.new_zeros(cost.shape[0]),) * 2
-    cost_range = float((high - low).max()) if cost.numel() else 0.0
+    largest, cost_range = _extent(cost)
+    balanced = problem.rho_a == problem.rho_b == torch.inf
+    rows_low = cols_low = None
+    if balanced and largest > problem.eps * DIGITS / torch.finfo(cost.dtype).eps:
+        # What a whole row or column costs more changes no plan, but takes digits from the rest.
+        rows_low = cost.amin(dim=-1)
+        cost = cost - rows_low.unsqueeze(-1)
+        cols_low = cost.amin(dim=-2)
+        cost = cost.sub_(cols_low.unsqueeze(-2))
+        if f is not None and g is not None:
+            f, g = f - rows_low, g - cols_low
+    # While there are stages, or the costs are small, the kernel at constant potentials does not vanish.
     falling = stages(problem.eps, cost_range) if eps_scaling and f is None else []
-    near = bool(falling) or cost_range <= 50 * problem.eps
+    far = f is not None or (not falling and cost_range > NEAR * problem.eps)
     if f is None or g is None:
-        f, g = _first_potentials(problem, low)
-    elif cost.numel():
-        near = False
-        if problem.rho_a == problem.rho_b == torch.inf:
-            # The constant that is free costs digits where it is large.
-            shift = (problem.a * f).sum(dim=-1, keepdim=True) / problem.a.sum(dim=-1, keepdim=True)
-            f, g = f - shift, g + shift
-    done = 0
+        f, g = _first_potentials(problem, cost)
+    engine, done = None, 0
     for stage in [*falling, problem.eps]:
-        at_stage, last = problem._replace(eps=stage), stage == problem.eps
-        if not near:
-            # Far from the solution the kernel may vanish; one update in the log domain brings it back.
-            rows, cols = dense_transforms(cost, at_stage)
-            f = at_stage.shrink_rows * rows(g)
-            g = at_stage.shrink_cols * cols(f)
-        engine = Scaling(cost, at_stage, f, g)
+        engine = Scaling(cost, *_start(problem._replace(eps=stage), f, g, cost, balanced, far))
+        last = stage == problem.eps
         steps = max_iter - done if last else min(STAGE_ITERATIONS, max_iter - done)
         done += run(engine, tol=tol if last else STAGE_TOL, max_iter=steps, relaxation=relaxation, like=cost)
         f, g = engine.potentials()
+    assert engine is not None
+    if rows_low is not None and cols_low is not None:
+        f, g = f + rows_low, g + cols_low
     return engine.plan(), f, g, done
 
 
-def _first_potentials(problem: Problem, lowest: Tensor) -> tuple[Tensor, Tensor]:
+def _extent(cost: Tensor) -> tuple[float, float]:
+    """The largest cost, and the largest difference of costs in a problem."""
+    if cost.numel() == 0:
+        return 0.0, 0.0
+    low, high = cost.flatten(1).aminmax(dim=1)
+    return float(high.max()), float((high - low).max())
+
+
+def _start(
+    problem: Problem, f: Tensor, g: Tensor, cost: Tensor, balanced: bool, far: bool
+) -> tuple[Problem, Tensor, Tensor]:
+    """The problem of a stage with potentials at which the kernel neither vanishes nor loses digits."""
+    if balanced:
+        # The constant that is free takes digits where it is large.
+        shift = torch.where(problem.b > 0, g, torch.nan).nanmedian(dim=-1, keepdim=True).values
+        f, g = f + shift, g - shift
+    if far and cost.numel():
+        # One update in the log domain brings a vanished kernel back.
+        rows, cols = dense_transforms(cost, problem)
+        f = problem.shrink_rows * rows(g)
+        g = problem.shrink_cols * cols(f)
+    return problem, f, g
+
+
+def _first_potentials(problem: Problem, cost: Tensor) -> tuple[Tensor, Tensor]:
     """Constants that make the largest entry of the kernel about 1, where a marginal leaves that free."""
     f, g = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
+    lowest = cost.amin(dim=(-2, -1)).unsqueeze(-1) if cost.numel() else cost.new_zeros(cost.shape[0], 1)
     if problem.rho_a > 0:
-        return f + problem.shrink_rows * lowest.unsqueeze(-1), g
-    return f, g + problem.shrink_cols * lowest.unsqueeze(-1)
+        return f + problem.shrink_rows * lowest, g
+    return f, g + problem.shrink_cols * lowest
 
 
 class Scaling:
