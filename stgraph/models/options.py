@@ -184,7 +184,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_prototypes": 32,
         "got_eps": 0.08,
         "got_tau": 1.0,
-        "got_transport": "balanced",
+        "got_transport": "relaxed",
         "got_rho": 0.1,
         "got_learn_marginal": False,
         "got_init": "normal",
