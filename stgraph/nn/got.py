@@ -171,7 +171,7 @@ class GOT(nn.Module):
         work_cost = cost.to(work).clamp(min=0)  # rounding takes one less the cosine below zero
         if weight is not None:
             weight = weight.to(work)
-            weight = (weight if mask is None else weight * mask) / weight.sum(dim=-1, keepdim=True)
+            weight = weight / weight.sum(dim=-1, keepdim=True)
         logits = work_cost.new_zeros(self.num_prototypes) if self.marginal_logits is None else self.marginal_logits
         log_marginal = logits.to(work).log_softmax(dim=-1)
         eps = self.eps / self.tau

@@ -113,7 +113,7 @@ def check_values(cost: Tensor, problem: Problem) -> None:
                 f"{name} has no positive weight in problem {int(empty.nonzero()[0])} of the batch "
                 "(weights are zero or masked); expected at least one"
             )
-    if problem.rho_a == problem.rho_b == math.inf:
+    if problem.balanced:
         _check_masses(a.sum(dim=-1), b.sum(dim=-1), max(32 * torch.finfo(a.dtype).eps, 1e-6))
 
 

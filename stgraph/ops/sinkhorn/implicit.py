@@ -45,10 +45,7 @@ def transport(
         plan, f, g, done = solve(
             cost, problem, f, g, tol=tol, max_iter=max_iter, relaxation=relaxation, eps_scaling=eps_scaling
         )
-        rows, cols = plan.sum(dim=-1), plan.sum(dim=-2)
-        objective = problem.dual_objective(rows.sum(dim=-1), f, g)
-    errors = problem.marginal_error(True, rows, f), problem.marginal_error(False, cols, g)
-    return plan, f, g, objective, *errors, torch.tensor(done, device=cost.device)
+        return plan, f, g, *problem.evaluate(plan, f, g), torch.tensor(done, device=cost.device)
 
 
 @transport.register_fake

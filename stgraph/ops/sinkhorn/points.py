@@ -194,7 +194,7 @@ def measure(f: Tensor, g: Tensor, transforms: tuple[Transform, Transform], probl
 
 def balance(solution: Solution, problem: Problem) -> Solution:
     """Potentials of exact marginals, known up to a constant, such that both sides have the same share of the dual."""
-    if not problem.rho_a == problem.rho_b == math.inf:
+    if not problem.balanced:
         return solution
     shares = [
         (weights * potential).sum(dim=-1, keepdim=True) / weights.sum(dim=-1, keepdim=True)

@@ -22,11 +22,8 @@ def solve_with_pot(cost: Tensor, problem: Problem, tol: float, max_iter: int) ->
     stacked = [np.stack(parts) for parts in zip(*(s[:3] for s in solutions), strict=True)] if solutions else empty
     plan, f, g = (torch.from_numpy(part) for part in stacked)
     exact = problem._replace(a=torch.from_numpy(first), b=torch.from_numpy(second))
-    rows, cols = plan.sum(dim=-1), plan.sum(dim=-2)
-    objective = exact.dual_objective(rows.sum(dim=-1), f, g)
-    errors = exact.marginal_error(True, rows, f), exact.marginal_error(False, cols, g)
     iterations = torch.tensor(max((s[3] for s in solutions), default=0), device=cost.device)
-    return *(value.to(cost) for value in (plan, f, g, objective, *errors)), iterations
+    return *(value.to(cost) for value in (plan, f, g, *exact.evaluate(plan, f, g))), iterations
 
 
 Solution = tuple[np.ndarray, np.ndarray, np.ndarray, int]
@@ -38,7 +35,7 @@ def _best(cost: np.ndarray, a: np.ndarray, b: np.ndarray, problem: Problem, tol:
     for lower in (1.0, 1e-2, 1e-4, 1e-6):
         solution = _one(cost, a, b, problem, lower * tol, max_iter)
         plan, f, g = (torch.from_numpy(part[None]) for part in solution[:3])
-        errors = exact.marginal_error(True, plan.sum(dim=-1), f), exact.marginal_error(False, plan.sum(dim=-2), g)
+        _, *errors = exact.evaluate(plan, f, g)
         if max(map(float, errors)) <= tol or solution[3] >= max_iter:
             break
     return solution
@@ -53,7 +50,7 @@ def _one(cost: np.ndarray, a: np.ndarray, b: np.ndarray, problem: Problem, tol: 
     settings = {"numItermax": max_iter, "log": True, "warn": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it converged is measured on the plan
-        if problem.rho_a == problem.rho_b == math.inf:
+        if problem.balanced:
             # POT's rule is the L2 norm of the marginal error, at least the L1 norm over the root of the size.
             found, log = ot.bregman.sinkhorn_log(
                 a[rows], b[cols], cost[inside], problem.eps, stopThr=tol / math.sqrt(len(cols)), **settings

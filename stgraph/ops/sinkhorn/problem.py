@@ -28,6 +28,11 @@ class Problem(NamedTuple):
         return cls(a, b, eps, rho_a, rho_b, log_weights(a), log_weights(b))
 
     @property
+    def balanced(self) -> bool:
+        """Whether both marginals are exact."""
+        return self.rho_a == self.rho_b == math.inf
+
+    @property
     def shrink_rows(self) -> float:
         """Factor on the update of row potentials."""
         return shrinkage(self.eps, self.rho_a)
@@ -61,7 +66,7 @@ class Problem(NamedTuple):
         Alternating updates find this constant slowly where a penalty is large against ``eps`` (Séjourné et al., "Faster
         Unbalanced Optimal Transport: Translation invariant Sinkhorn and 1-D Frank-Wolfe", 2022).
         """
-        if min(self.rho_a, self.rho_b) == 0 or self.rho_a == self.rho_b == math.inf:
+        if min(self.rho_a, self.rho_b) == 0 or self.balanced:
             return None
         rows = torch.logsumexp(self.log_a - f / self.rho_a, dim=-1, keepdim=True)
         cols = torch.logsumexp(self.log_b - g / self.rho_b, dim=-1, keepdim=True)
@@ -80,6 +85,13 @@ class Problem(NamedTuple):
         first, second = (torch.where(weights > 0, weights, 0.0).sum(dim=-1) for weights in (self.a, self.b))
         value: Tensor = rows + cols - self.eps * (plan_mass - first * second)
         return value
+
+    def evaluate(self, plan: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The objective and the marginal errors ``[B]`` of rows and columns of a plan with its potentials."""
+        rows, cols = plan.sum(dim=-1), plan.sum(dim=-2)
+        objective = self.dual_objective(rows.sum(dim=-1), f, g)
+        with torch.no_grad():
+            return objective, self.marginal_error(True, rows, f), self.marginal_error(False, cols, g)
 
 
 def dual_value(potential: Tensor, rho: float) -> Tensor:

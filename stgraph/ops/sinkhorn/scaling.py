@@ -44,66 +44,50 @@ def solve(
         relaxation: Fixed factor of over-relaxation; chosen from the observed rate if not given.
         eps_scaling: Lower the regularisation in stages, where it is small and no potentials are given.
     """
-    largest, cost_range = _extent(cost)
-    balanced = problem.rho_a == problem.rho_b == torch.inf
-    rows_low = cols_low = None
-    if balanced and largest > problem.eps * DIGITS / torch.finfo(cost.dtype).eps:
-        # What a whole row or column costs more changes no plan, but takes digits from the rest.
-        rows_low = cost.amin(dim=-1)
-        cost = cost - rows_low.unsqueeze(-1)
-        cols_low = cost.amin(dim=-2)
-        cost = cost.sub_(cols_low.unsqueeze(-2))
-        if f is not None and g is not None:
-            f, g = f - rows_low, g - cols_low
+    low, high = cost.flatten(1).aminmax(dim=1) if cost.numel() else (cost.new_zeros(cost.shape[0]),) * 2
+    largest, cost_range = (float(x.max()) if cost.numel() else 0.0 for x in (high, high - low))
+    # What a whole row or column costs more changes no balanced plan, but takes digits from the rest.
+    reduced = problem.balanced and largest > problem.eps * DIGITS / torch.finfo(cost.dtype).eps
+    low_f, low_g = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
+    if reduced:
+        low_f = cost.amin(dim=-1)
+        cost = cost - low_f.unsqueeze(-1)
+        low_g = cost.amin(dim=-2)
+        cost, low = cost.sub_(low_g.unsqueeze(-2)), torch.zeros_like(low)
     # While there are stages, or the costs are small, the kernel at constant potentials does not vanish.
     falling = stages(problem.eps, cost_range) if eps_scaling and f is None else []
-    far = f is not None or (not falling and cost_range > NEAR * problem.eps)
-    if f is None or g is None:
-        f, g = _first_potentials(problem, cost)
-    engine, done = None, 0
+    far = cost.numel() > 0 and (f is not None or (not falling and cost_range > NEAR * problem.eps))
+    f, g = _first_potentials(problem, low) if f is None or g is None else (f - low_f, g - low_g)
+    done = 0
     for stage in [*falling, problem.eps]:
-        engine = Scaling(cost, *_start(problem._replace(eps=stage), f, g, cost, balanced, far))
-        last = stage == problem.eps
+        at_stage, last = problem._replace(eps=stage), stage == problem.eps
+        engine = Scaling(cost, at_stage, *_start(cost, at_stage, f, g, far))
         steps = max_iter - done if last else min(STAGE_ITERATIONS, max_iter - done)
         done += run(engine, tol=tol if last else STAGE_TOL, max_iter=steps, relaxation=relaxation, like=cost)
         f, g = engine.potentials()
-    assert engine is not None
-    if rows_low is not None and cols_low is not None:
-        f, g = f + rows_low, g + cols_low
-    return engine.plan(), f, g, done
+    return engine.plan(), f + low_f, g + low_g, done
 
 
-def _extent(cost: Tensor) -> tuple[float, float]:
-    """The largest cost, and the largest difference of costs in a problem."""
-    if cost.numel() == 0:
-        return 0.0, 0.0
-    low, high = cost.flatten(1).aminmax(dim=1)
-    return float(high.max()), float((high - low).max())
-
-
-def _start(
-    problem: Problem, f: Tensor, g: Tensor, cost: Tensor, balanced: bool, far: bool
-) -> tuple[Problem, Tensor, Tensor]:
-    """The problem of a stage with potentials at which the kernel neither vanishes nor loses digits."""
-    if balanced:
+def _start(cost: Tensor, problem: Problem, f: Tensor, g: Tensor, far: bool) -> tuple[Tensor, Tensor]:
+    """Potentials at which the kernel of a stage neither vanishes nor loses digits."""
+    if problem.balanced:
         # The constant that is free takes digits where it is large.
         shift = torch.where(problem.b > 0, g, torch.nan).nanmedian(dim=-1, keepdim=True).values
         f, g = f + shift, g - shift
-    if far and cost.numel():
+    if far:
         # One update in the log domain brings a vanished kernel back.
         rows, cols = dense_transforms(cost, problem)
         f = problem.shrink_rows * rows(g)
         g = problem.shrink_cols * cols(f)
-    return problem, f, g
+    return f, g
 
 
-def _first_potentials(problem: Problem, cost: Tensor) -> tuple[Tensor, Tensor]:
+def _first_potentials(problem: Problem, lowest: Tensor) -> tuple[Tensor, Tensor]:
     """Constants that make the largest entry of the kernel about 1, where a marginal leaves that free."""
     f, g = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
-    lowest = cost.amin(dim=(-2, -1)).unsqueeze(-1) if cost.numel() else cost.new_zeros(cost.shape[0], 1)
     if problem.rho_a > 0:
-        return f + problem.shrink_rows * lowest, g
-    return f, g + problem.shrink_cols * lowest
+        return f + problem.shrink_rows * lowest.unsqueeze(-1), g
+    return f, g + problem.shrink_cols * lowest.unsqueeze(-1)
 
 
 class Scaling:

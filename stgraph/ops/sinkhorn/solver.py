@@ -207,11 +207,8 @@ def _unrolled(
     engine = LogDomain(*dense_transforms(cost, problem), problem, *start)
     done = run(engine, tol=tol, max_iter=max_iter, relaxation=relaxation, like=cost.detach())
     plan = engine.plan(cost)
-    rows, cols = plan.sum(dim=-1), plan.sum(dim=-2)
-    objective = problem.dual_objective(rows.sum(dim=-1), engine.f, engine.g)
-    with torch.no_grad():
-        errors = problem.marginal_error(True, rows, engine.f), problem.marginal_error(False, cols, engine.g)
-    return plan, engine.f, engine.g, objective, *errors, torch.tensor(done, device=cost.device)
+    found = problem.evaluate(plan, engine.f, engine.g)
+    return plan, engine.f, engine.g, *found, torch.tensor(done, device=cost.device)
 
 
 def _result(

@@ -17,23 +17,9 @@ from stgraph.ops.sinkhorn.online import OnlineSinkhornResult, sinkhorn_online
 from stgraph.ops.sinkhorn.projection import barycentric_projection
 from stgraph.ops.sinkhorn.result import ConvergenceWarning
 from stgraph.ops.sinkhorn.solver import sinkhorn
+from tests.ops.sinkhorn.clouds import COSTS, full_cost, rand, weights
 
-COSTS = ("sqeuclidean", "euclidean")
 RHOS = (math.inf, 0.7, (math.inf, 0.3), (0.3, math.inf), (0.0, math.inf), (0.5, 0.0))
-
-
-def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def weights(*shape: int, seed: int = 0) -> Tensor:
-    value = rand(*shape, seed=seed) + 0.1
-    return value / value.sum(dim=-1, keepdim=True)
-
-
-def full_cost(x: Tensor, y: Tensor, cost: str) -> Tensor:
-    distances = (x.unsqueeze(-2) - y.unsqueeze(-3)).norm(dim=-1)
-    return distances.square() if cost == "sqeuclidean" else distances
 
 
 def assert_same(online: OnlineSinkhornResult, dense: Any, atol: float = 1e-9) -> None:
