@@ -1,0 +1,1 @@
+"""Layers in the frequency domain: mixing, attention and neural operators."""

@@ -1,0 +1,1 @@
+"""Transforms of signals as pure functions: Fourier, cosine and sine, Hadamard, wavelets."""
