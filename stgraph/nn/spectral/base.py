@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from stgraph.errors import InputError
+from stgraph.nn.spectral.config import options_of
 
 __all__ = [
     "AttentionLayer",
@@ -17,6 +20,7 @@ __all__ = [
     "MixingLayer",
     "SpectralComponent",
     "UnitaryMixingLayer",
+    "drop",
     "dropout_module",
 ]
 
@@ -27,6 +31,11 @@ class SpectralComponent(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Apply the layer."""
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Make the layer that ``config`` describes, an object with options as attributes or a mapping."""
+        return cls(**options_of(config, inspect.signature(cls).parameters))
 
 
 class AttentionLayer(SpectralComponent):
@@ -67,8 +76,8 @@ class MixingLayer(SpectralComponent):
         ...
         ...     def get_spectral_properties(self):
         ...         return {"unitary": True}
-        >>> Identity(hidden_dim=4).compute_spectral_norm(torch.eye(4).expand(2, 4, 4)).item() ** 2  # doctest: +ELLIPSIS
-        2.0...
+        >>> Identity(hidden_dim=4).compute_spectral_norm(3 * torch.eye(4))
+        tensor(3.)
     """
 
     def __init__(self, hidden_dim: int, dropout: float = 0.0, norm_eps: float = 1e-5) -> None:
@@ -213,6 +222,18 @@ class FilterMixingLayer(MixingLayer):
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.hidden_dim}, sequence_length={self.sequence_length}"
+
+
+def drop(dropout: nn.Module, y: Tensor) -> Tensor:
+    """Apply dropout to a real or complex tensor; both parts of a complex number stay or fall together.
+
+    Examples:
+        >>> drop(nn.Dropout(1.0), torch.ones(2, dtype=torch.complex64))
+        tensor([0.+0.j, 0.+0.j])
+    """
+    plain = not y.is_complex() or not dropout.training or isinstance(dropout, nn.Identity)
+    out: Tensor = dropout(y) if plain else y * dropout(torch.ones_like(y.real))
+    return out
 
 
 def dropout_module(p: float) -> nn.Module:

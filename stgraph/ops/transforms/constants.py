@@ -15,7 +15,7 @@ def constant_table(build: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Keep what ``build(*sizes, device)`` returns, by its arguments and the dtype asked for.
 
     The function that comes back takes ``(*sizes, dtype=..., device=...)``. The table is computed in its own precision
-    (float64) and rounded once. Nothing is kept while a graph is traced: a table that belongs to a trace must not leave it.
+    (float64) and rounded once. Nothing is kept while a graph is traced: a table of the trace must not leave it.
 
     Examples:
         >>> halves = constant_table(lambda n, device: torch.arange(n, dtype=torch.float64, device=device) / 2)
@@ -27,7 +27,7 @@ def constant_table(build: Callable[..., Tensor]) -> Callable[..., Tensor]:
     kept: dict[tuple[Hashable, ...], Tensor] = {}
 
     @functools.wraps(build)
-    def table(*sizes: int | str, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    def table(*sizes: float | str, dtype: torch.dtype, device: torch.device | str) -> Tensor:
         if torch.compiler.is_compiling():
             return build(*sizes, device).to(dtype)
         key = (*sizes, dtype, str(device))

@@ -110,10 +110,8 @@ def _transform(x: Tensor, type: int, dim: int, norm: str | None, sine: bool) -> 
     axis = dim if dim < 0 else dim - x.dim()
     if norm is None and type == 3:
         x = x * _scale(size, sine, math.sqrt(size), axis, dtype=x.dtype, device=x.device)
-    if size <= _MATRIX_POINTS:
-        out = _by_matrix(x, type, axis, sine)
-    else:
-        out = _Orthonormal.apply(x, type, axis, sine)  # type: ignore[no-untyped-call]
+    apply = _by_matrix if size <= _MATRIX_POINTS else _Orthonormal.apply
+    out = apply(x, type, axis, sine)
     if norm is None and type == 2:
         return out * _scale(size, sine, 2 * math.sqrt(size), axis, dtype=x.dtype, device=x.device)
     return out * math.sqrt(2 * size) if norm is None and type == 4 else out

@@ -18,7 +18,9 @@ def fftn(x: Tensor, dim: tuple[int, ...], norm: str | None = None, *, inverse: b
     _require_points(x, dim)
     if x.numel() == 0:
         return x.to(torch.promote_types(x.dtype, torch.complex64))
-    return torch.fft.ifftn(x, dim=dim, norm=norm) if inverse else torch.fft.fftn(x, dim=dim, norm=norm)
+    transform = torch.fft.ifftn if inverse else torch.fft.fftn
+    out: Tensor = transform(x, dim=dim, norm=norm)
+    return out
 
 
 def rfftn(x: Tensor, dim: tuple[int, ...], norm: str | None = None) -> Tensor:
@@ -32,7 +34,8 @@ def rfftn(x: Tensor, dim: tuple[int, ...], norm: str | None = None) -> Tensor:
     if x.numel() == 0:
         half = x.narrow(dim[-1], 0, x.shape[dim[-1]] // 2 + 1)
         return half.to(torch.promote_types(x.dtype, torch.complex64))
-    return torch.fft.rfftn(x, dim=dim, norm=norm)
+    out: Tensor = torch.fft.rfftn(x, dim=dim, norm=norm)
+    return out
 
 
 def irfftn(spectrum: Tensor, sizes: tuple[int, ...], dim: tuple[int, ...], norm: str | None = None) -> Tensor:
@@ -47,7 +50,8 @@ def irfftn(spectrum: Tensor, sizes: tuple[int, ...], dim: tuple[int, ...], norm:
         for axis, size in zip(dim, sizes, strict=True):
             shape[axis] = size
         return spectrum.real.new_zeros(shape)
-    return torch.fft.irfftn(spectrum, s=sizes, dim=dim, norm=norm)
+    out: Tensor = torch.fft.irfftn(spectrum, s=sizes, dim=dim, norm=norm)
+    return out
 
 
 def _require_points(x: Tensor, dim: tuple[int, ...]) -> None:

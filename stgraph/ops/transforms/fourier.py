@@ -10,6 +10,7 @@ from torch.autograd import Function
 
 from stgraph.errors import InputError
 from stgraph.ops.transforms.empty_fft import irfftn, rfftn
+from stgraph.ops.transforms.precision import full_precision
 
 __all__ = ["ADJOINT_NORM", "hartley", "irfft", "real_fft", "rfft"]
 
@@ -17,6 +18,7 @@ __all__ = ["ADJOINT_NORM", "hartley", "irfft", "real_fft", "rfft"]
 ADJOINT_NORM: dict[str | None, str] = {"ortho": "ortho", "backward": "forward", "forward": "backward", None: "forward"}
 
 
+@full_precision
 def rfft(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ortho") -> Tensor:
     """Fourier transform of real signals along one or more axes, the half spectrum along the last of them.
 
@@ -60,6 +62,7 @@ def irfft(
     return _Synthesis.apply(cut, sizes, axes, _check_norm(norm), 1.0)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@full_precision
 def real_fft(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ortho") -> Tensor:
     r"""Real part of the Fourier transform of real signals, :math:`\sum_n x_n \cos(2\pi\, k \cdot n / N)`.
 
@@ -72,6 +75,7 @@ def real_fft(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ort
     return _RealMap.apply(x, _axes(x, dim), _check_norm(norm), 0.0)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@full_precision
 def hartley(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ortho") -> Tensor:
     r"""Hartley transform of real signals, the real minus the imaginary part of their Fourier transform.
 

@@ -19,8 +19,8 @@ _BLOCK = 64
 def fwht(x: Tensor, dim: int = -1, norm: str | None = "ortho") -> Tensor:
     r"""Fast Walsh-Hadamard transform in natural (Sylvester) order.
 
-    :math:`H_1 = [1]`, :math:`H_{2n} = [[H_n, H_n], [H_n, -H_n]]`; since :math:`H_{ab} = H_a \otimes H_b`, it is computed
-    as one product with a block of at most 64 points for every factor of N.
+    :math:`H_1 = [1]`, :math:`H_{2n} = [[H_n, H_n], [H_n, -H_n]]`; since :math:`H_{ab} = H_a \otimes H_b`, it is
+    computed as one product with a block of at most 64 points for every factor of N.
 
     Args:
         x: Real or complex signals, any number of axes.
@@ -47,10 +47,8 @@ def fwht(x: Tensor, dim: int = -1, norm: str | None = "ortho") -> Tensor:
         block = _block(left)
         left //= block
         matrix = _hadamard_matrix(block, norm == "ortho", dtype=x.dtype, device=x.device)
-        if inner == 1:
-            out = out.reshape(-1, block) @ matrix
-        else:
-            out = matrix @ out.reshape(before * left, block, inner)
+        rows = out.reshape(before * left, block, inner)
+        out = rows.squeeze(-1) @ matrix if inner == 1 else matrix @ rows
         inner *= block
     return out.reshape(x.shape)
 

@@ -23,7 +23,8 @@ def full_precision(function: Function) -> Function:
     """Compute a function of tensors in float32 or better.
 
     CPUs have no FFT in half precision, and an orthogonal matrix rounded to it is not orthogonal. Half-precision tensors
-    among the positional arguments become float32, autocast is off inside, and real results return to the dtype of the first argument.
+    among the positional arguments become float32, autocast is off inside, and real results return to the dtype of the
+    first argument.
 
     Raises:
         InputTypeError: If the first argument is not a tensor of a floating or complex dtype.
