@@ -11,7 +11,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("data", "metrics", "models", "nn", "ops", "report", "tasks")
+_SUBPACKAGES = ("data", "metrics", "models", "nn", "ops", "report", "tasks", "testing")
 
 __all__ = ["__version__", *_SUBPACKAGES]
 

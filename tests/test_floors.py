@@ -12,9 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "stgraph"
 FLOORS = {"errors": 0, "ops": 1, "nn": 2, "data": 2, "metrics": 2, "models": 3, "tasks": 4, "cli": 5, "report": 5}
+FLOORS["testing"] = 3
 FLOORS["__main__"] = 6
 BELOW = {part: {other for other, floor in FLOORS.items() if floor < FLOORS[part]} for part in FLOORS}
 BELOW["models"] = {"errors", "ops", "nn"}
+BELOW["testing"] = {"errors", "ops", "nn"}
 BELOW["cli"].add("report")  # commands have the report drawn; the report knows nothing of commands
 # Third-party packages of floor 1: POT is the reference that Sinkhorn can be compared with, and the last three are
 # optional engines that it uses where they are installed.

@@ -62,7 +62,8 @@ class SFE(nn.Module):
         self.bias2 = nn.Parameter(torch.empty(bins, d))
         self.combine1 = nn.Linear(bins * d, d)
         self.combine2 = nn.Linear(d, d)
-        initial = torch.tensor(float(gain))
+        self.initial_gain = float(gain)
+        initial = torch.tensor(self.initial_gain)
         if learn_gain:
             self.gain = nn.Parameter(initial)
         else:
@@ -70,18 +71,21 @@ class SFE(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new parameters, as :class:`torch.nn.Linear` does."""
+        """Draw new parameters, as :class:`torch.nn.Linear` does, and return the gain to its start."""
         for weight, bias in ((self.weight1, self.bias1), (self.weight2, self.bias2)):
             uniform_fan_in(weight, bias, fan_in=weight.shape[-1])
         self.combine1.reset_parameters()
         self.combine2.reset_parameters()
+        with torch.no_grad():
+            self.gain.fill_(self.initial_gain)
 
     def forward(self, h: Tensor) -> Tensor:
         """Add the spectral feature of each series to all of its steps."""
         if h.shape[-2] == 0 or h.shape[-1] != self.channels:
             raise InputError(f"h has shape {tuple(h.shape)}; expected (..., T, {self.channels}) with T >= 1")
         real, imaginary = real_spectrum(h, self.num_frequencies)
-        hidden = self.first_layer(real.flatten(1, -2), imaginary.flatten(1, -2))
+        parts = (part.reshape(len(part), -1, self.channels) for part in (real, imaginary))
+        hidden = self.first_layer(*parts)
         feature = self.combine(hidden).reshape(*h.shape[:-2], 1, self.channels)
         return h + self.gain.to(h.dtype) * feature
 

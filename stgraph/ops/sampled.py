@@ -234,7 +234,8 @@ def _sampled_dot(
         return (a[:, row] * b[:, col]).sum(dim=-1)
     pattern = _block_diagonal(crow, col, out)
     flat_a, flat_b = a.reshape(copies * nodes, width), b.reshape(copies * nodes, width)
-    product: Tensor = torch.sparse.sampled_addmm(pattern, flat_a, flat_b.t(), beta=0.0)
+    with torch.autocast(a.device.type, enabled=False):  # sparse products know no half precision
+        product: Tensor = torch.sparse.sampled_addmm(pattern, flat_a, flat_b.t(), beta=0.0)
     return product.values().reshape(out.shape)
 
 
@@ -253,7 +254,8 @@ def _neighbor_sum(
     if weight.numel() == 0 or width == 0:
         return torch.zeros_like(value)
     matrix = _block_diagonal(crow, col, weight)
-    return (matrix @ value.reshape(copies * nodes, width)).reshape(copies, nodes, width)
+    with torch.autocast(value.device.type, enabled=False):
+        return (matrix @ value.reshape(copies * nodes, width)).reshape(copies, nodes, width)
 
 
 @_sampled_dot.register_fake
