@@ -17,6 +17,8 @@ from stgraph.nn.spectral.fourier import FourierMixing, FourierMixing1D, RealFour
 from stgraph.nn.spectral.global_filter import AdaptiveGlobalFilter, GlobalFilterMixing, GlobalFilterMixing2D
 from stgraph.nn.spectral.lst_attention import DCTAttention, HadamardAttention, LSTAttention
 from stgraph.nn.spectral.mixed_attention import MixedSpectralAttention
+from stgraph.nn.spectral.wavelet import WaveletMixing
+from stgraph.nn.spectral.wavelet_2d import WaveletMixing2D
 
 __all__ = [
     "AFNOMixing",
@@ -36,4 +38,6 @@ __all__ = [
     "SeparableFourierMixing",
     "SpectralComponent",
     "UnitaryMixingLayer",
+    "WaveletMixing",
+    "WaveletMixing2D",
 ]

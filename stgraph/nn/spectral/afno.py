@@ -142,14 +142,16 @@ class AFNOMixing(MixingLayer):
             raise InputError(
                 f"x has {tokens} tokens; expected at most max_sequence_length = {self.max_sequence_length}"
             )
+        keep = None if mask is None else keep_mask(mask, x).unsqueeze(-1)
+        if keep is not None:
+            x = torch.where(keep, x, 0)
         normal = self._normalized(x)
-        if mask is not None:
-            keep = keep_mask(mask, x).unsqueeze(-1)
-            x, normal = torch.where(keep, x, 0), torch.where(keep, normal, 0)
+        if keep is not None:
+            normal = torch.where(keep, normal, 0)
         padded = F.pad(normal, (0, 0, 0, self.max_sequence_length - tokens))
         mixed = _dense(padded, self) if self.mixing == "dense" else _shared(padded, (self.max_sequence_length,), self)
         out: Tensor = x + self.dropout(mixed.narrow(-2, 0, tokens))
-        return out if mask is None else torch.where(keep, out, 0)
+        return out if keep is None else torch.where(keep, out, 0)
 
     def _mix_plane(self, x: Tensor) -> Tensor:
         """Mix the planes ``[..., H, W, D]``."""

@@ -55,8 +55,8 @@ def keep_mask(mask: Tensor, x: Tensor) -> Tensor:
 def mix_tokens(function: Mixer, x: Tensor, mask: Tensor | None = None, batch: Tensor | None = None) -> Tensor:
     """Apply ``function`` to tokens ``[..., N, D]`` so that padding has no influence and graphs stay apart.
 
-    Tokens that ``mask`` drops enter as 0 and leave as 0. With a PyG ``batch`` vector each graph is a sequence of its own
-    length.
+    Tokens that ``mask`` drops enter as 0 and leave as 0. With a PyG ``batch`` vector each graph is a sequence of its
+    own length.
     """
     if batch is not None:
         if mask is not None:

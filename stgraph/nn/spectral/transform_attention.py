@@ -105,7 +105,8 @@ class TransformAttention(AttentionLayer):
     def _attend(self, x: Tensor, keep: Tensor | None) -> Tensor:
         *inputs, output = self._projections()
         weight, bias = self._grouped(inputs, x.dtype)
-        projected = F.linear(x, weight, bias)
+        # Before the projections too, where the contents of padding may be NaN.
+        projected = F.linear(x if keep is None else torch.where(keep, x, 0), weight, bias)
         if keep is not None:
             projected = torch.where(keep, projected, 0)
         sizes = [3 * self.head_dim * len(members) for _, members in self._groups]
