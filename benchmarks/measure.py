@@ -201,6 +201,7 @@ class Report:
         self.machine = machine(torch.get_num_threads())
         self.rows: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.records: list[dict[str, Any]] = []  # what a script measures beyond comparisons of two, for the JSON
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in self.machine.items()), flush=True)
 
     def compare(
@@ -252,6 +253,8 @@ class Report:
         lines = [f"{self.name}\n\n{head}", *([text] if text else []), *(["\n".join(self.notes)] if self.notes else [])]
         (self.results / f"{self.name}.txt").write_text("\n\n".join(lines) + "\n")
         document = {"name": self.name, "machine": self.machine, "rows": self.rows, "notes": self.notes}
+        if self.records:
+            document["records"] = self.records
         (self.results / f"{self.name}.json").write_text(json.dumps(document, indent=2) + "\n")
         return all(_reached(row) is not False for row in self.rows)
 
