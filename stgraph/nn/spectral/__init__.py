@@ -13,10 +13,16 @@ from stgraph.nn.spectral.base import (
     SpectralComponent,
     UnitaryMixingLayer,
 )
+from stgraph.nn.spectral.convolution import SpectralConv1d, SpectralConv2d
+from stgraph.nn.spectral.feature_attention import PerformerAttention, SpectralAttention
+from stgraph.nn.spectral.fno import FNOBlock, FourierNeuralOperator
 from stgraph.nn.spectral.fourier import FourierMixing, FourierMixing1D, RealFourierMixing, SeparableFourierMixing
 from stgraph.nn.spectral.global_filter import AdaptiveGlobalFilter, GlobalFilterMixing, GlobalFilterMixing2D
+from stgraph.nn.spectral.graph_fourier import GraphFourierMixing
+from stgraph.nn.spectral.kernel_attention import KernelAttention
 from stgraph.nn.spectral.lst_attention import DCTAttention, HadamardAttention, LSTAttention
 from stgraph.nn.spectral.mixed_attention import MixedSpectralAttention
+from stgraph.nn.spectral.temporal import SpectralTemporal
 from stgraph.nn.spectral.wavelet import WaveletMixing
 from stgraph.nn.spectral.wavelet_2d import WaveletMixing2D
 
@@ -25,18 +31,27 @@ __all__ = [
     "AdaptiveGlobalFilter",
     "AttentionLayer",
     "DCTAttention",
+    "FNOBlock",
     "FilterMixingLayer",
     "FourierMixing",
     "FourierMixing1D",
+    "FourierNeuralOperator",
     "GlobalFilterMixing",
     "GlobalFilterMixing2D",
+    "GraphFourierMixing",
     "HadamardAttention",
+    "KernelAttention",
     "LSTAttention",
     "MixedSpectralAttention",
     "MixingLayer",
+    "PerformerAttention",
     "RealFourierMixing",
     "SeparableFourierMixing",
+    "SpectralAttention",
     "SpectralComponent",
+    "SpectralConv1d",
+    "SpectralConv2d",
+    "SpectralTemporal",
     "UnitaryMixingLayer",
     "WaveletMixing",
     "WaveletMixing2D",

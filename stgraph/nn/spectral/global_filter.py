@@ -15,8 +15,7 @@ from stgraph.nn.spectral.base import FilterMixingLayer
 from stgraph.nn.spectral.tokens import check_tokens, mix_tokens, over_grid
 from stgraph.nn.spectral.transforms import FFT1D, FFT2D
 from stgraph.nn.spectral.transforms.base import checked_norm
-from stgraph.ops.transforms.filters import hermitian_half, resample_circular, resample_half
-from stgraph.ops.transforms.fourier import irfft, rfft
+from stgraph.ops.transforms.filters import circular_filter, hermitian_half, resample_circular, resample_half
 from stgraph.ops.transforms.precision import full_precision
 
 __all__ = ["AdaptiveGlobalFilter", "GlobalFilterMixing", "GlobalFilterMixing2D"]
@@ -331,5 +330,4 @@ class AdaptiveGlobalFilter(GlobalFilterMixing):
 
 @full_precision
 def _multiply_spectrum(x: Tensor, half: Callable[[Tensor], Tensor], axes: tuple[int, ...], norm: str | None) -> Tensor:
-    sizes = tuple(x.shape[axis] for axis in axes)
-    return irfft(rfft(x, axes, norm) * half(x), sizes, axes, norm)
+    return circular_filter(x, half(x), axes, norm)

@@ -25,7 +25,7 @@ class TransformAttention(AttentionLayer):
     """Base class: projections, heads grouped by their transform, padding and graphs.
 
     Heads with the same transform are computed together: one transform of their queries, keys and values, one inverse.
-    The rows of the projections are reordered by group, so the features never are.
+    The channels of the projections are reordered by group, so the features never are.
 
     Args:
         hidden_dim: Number of channels D.
@@ -36,7 +36,6 @@ class TransformAttention(AttentionLayer):
         use_bias: Projections with bias.
     """
 
-    _rows: Tensor
     _columns: Tensor
 
     def __init__(
@@ -62,8 +61,6 @@ class TransformAttention(AttentionLayer):
                 self._groups.append((transform, [i]))
         channels = torch.arange(hidden_dim).view(num_heads, self.head_dim)
         columns = [channels[members].flatten() for _, members in self._groups]
-        rows = [torch.cat([own, own + hidden_dim, own + 2 * hidden_dim]) for own in columns]
-        self.register_buffer("_rows", torch.cat(rows), persistent=False)
         self.register_buffer("_columns", torch.cat(columns), persistent=False)
 
     def reset_parameters(self) -> None:
@@ -103,31 +100,34 @@ class TransformAttention(AttentionLayer):
         raise NotImplementedError  # pragma: no cover - abstract
 
     def _attend(self, x: Tensor, keep: Tensor | None) -> Tensor:
-        *inputs, output = self._projections()
-        weight, bias = self._grouped(inputs, x.dtype)
-        # Before the projections too, where the contents of padding may be NaN.
-        projected = F.linear(x if keep is None else torch.where(keep, x, 0), weight, bias)
         if keep is not None:
-            projected = torch.where(keep, projected, 0)
-        sizes = [3 * self.head_dim * len(members) for _, members in self._groups]
-        parts = zip(projected.split(sizes, dim=-1), self._groups, self._scales(), strict=True)
-        joined = [_mixed(part, group[0], scale, self.head_dim, self.normalize) for part, group, scale in parts]
-        out_weight = output.weight.to(x.dtype)
-        if len(self._groups) > 1:
-            out_weight = out_weight[:, self._columns]
+            x = torch.where(keep, x, 0)
+        weights, biases = self._weights(x.dtype)
+        kept = torch.ones_like(x[..., :1]) if keep is None else keep.to(x.dtype)
+        parts = zip(weights, biases, self._groups, self._scales(), strict=True)
+        mixed = [
+            _mixed(x, kept, weight, bias, scale, transform, self.head_dim, self.normalize)
+            for weight, bias, (transform, _), scale in parts
+        ]
+        joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
+        output = self._projections()[-1]
+        weight = output.weight.to(x.dtype) if len(mixed) == 1 else output.weight.to(x.dtype)[:, self._columns]
         bias = None if output.bias is None else output.bias.to(x.dtype)
-        out: Tensor = self.dropout(
-            F.linear(torch.cat(joined, dim=-1) if len(joined) > 1 else joined[0], out_weight, bias)
-        )
+        out: Tensor = self.dropout(F.linear(joined, weight, bias))
         return out.to(x.dtype)
 
-    def _grouped(self, inputs: list[nn.Linear], dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        weight = torch.cat([projection.weight for projection in inputs]).to(dtype)
-        has_bias = inputs[0].bias is not None
-        bias = torch.cat([projection.bias for projection in inputs]).to(dtype) if has_bias else None
-        if len(self._groups) == 1:
-            return weight, bias
-        return weight[self._rows], None if bias is None else bias[self._rows]
+    def _weights(self, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Weights ``[3 C, D]`` and biases ``[3 C]`` of queries, keys and values of each group of C channels."""
+        inputs = self._projections()[:3]
+        sizes = [self.head_dim * len(members) for _, members in self._groups]
+        weight = torch.stack([projection.weight for projection in inputs]).to(dtype)
+        grouped = weight if len(sizes) == 1 else weight[:, self._columns]
+        weights = [part.flatten(0, 1) for part in grouped.split(sizes, dim=1)]
+        if inputs[0].bias is None:
+            return weights, [None] * len(sizes)
+        bias = torch.stack([projection.bias for projection in inputs]).to(dtype)
+        grouped = bias if len(sizes) == 1 else bias[:, self._columns]
+        return weights, [part.flatten() for part in grouped.split(sizes, dim=1)]
 
     def extra_repr(self) -> str:
         """Show the sizes."""
@@ -135,18 +135,40 @@ class TransformAttention(AttentionLayer):
 
 
 @full_precision
-def _mixed(projected: Tensor, transform: Transform, scale: Tensor, head_dim: int, normalize: bool) -> Tensor:
-    """Multiply queries, keys and values ``[..., N, 3 C]`` in the transform domain: ``[..., N, C]``."""
-    size = projected.shape[-2]
-    scale = scale.to(projected.dtype)
+def _mixed(
+    x: Tensor,
+    kept: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scale: Tensor,
+    transform: Transform,
+    head_dim: int,
+    normalize: bool,
+) -> Tensor:
+    """Project tokens ``[..., N, D]`` to queries, keys and values of a group, and multiply them in its domain.
+
+    The transform acts along the tokens and the projections along the channels, so either can be first. The transform
+    is: it has D channels to pass over then, and not those of queries, keys and values. The bias stands at kept tokens.
+    """
+    size = x.shape[-2]
+    if bias is None:
+        domain = _projected(_to_domain(x, transform), weight)
+    else:
+        domain = _projected(_to_domain(x, transform), weight, _to_domain(kept, transform), bias)
+    q, k, v = domain.chunk(3, dim=-1)
     if isinstance(transform, FFT1D):
-        q, k, v = rfft(projected, -2).chunk(3, dim=-1)
         return irfft(_weighted(q * k.conj() * scale, head_dim, normalize) * v, size, -2)
-    if isinstance(transform, HadamardTransform):
-        projected = F.pad(projected, (0, 0, 0, (1 << (size - 1).bit_length()) - size))
-    q, k, v = transform.transform(projected, dim=-2).chunk(3, dim=-1)
     out = transform.inverse_transform(_weighted(q * k * scale, head_dim, normalize) * v, dim=-2)
     return out.narrow(-2, 0, size)
+
+
+def _to_domain(x: Tensor, transform: Transform) -> Tensor:
+    if isinstance(transform, FFT1D):
+        return rfft(x, -2)
+    if isinstance(transform, HadamardTransform):
+        size = x.shape[-2]
+        x = F.pad(x, (0, 0, 0, (1 << (size - 1).bit_length()) - size))
+    return transform.transform(x, dim=-2)
 
 
 def _weighted(product: Tensor, head_dim: int, normalize: bool) -> Tensor:
@@ -154,3 +176,17 @@ def _weighted(product: Tensor, head_dim: int, normalize: bool) -> Tensor:
         return product
     heads: Tensor = product.unflatten(-1, (-1, head_dim))
     return heads.div(heads.abs().sum(dim=-1, keepdim=True) + _EPS).flatten(-2)
+
+
+def _projected(domain: Tensor, weight: Tensor, kept: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """Project along the channels; a complex spectrum by its real and imaginary parts, since the weights are real."""
+    if domain.is_complex():
+        domain = torch.stack([domain.real, domain.imag])
+        kept = None if kept is None else torch.stack([kept.real, kept.imag])
+        both = _projected(domain, weight, kept, bias)
+        return torch.complex(both[0], both[1])
+    if kept is None or bias is None:
+        return F.linear(domain, weight)
+    # The transform of a constant is no constant: the bias is a product of rank one, to which the other is added.
+    start = kept.expand(*domain.shape[:-1], 1).reshape(-1, 1) @ bias.unsqueeze(0)
+    return start.addmm_(domain.reshape(-1, domain.shape[-1]), weight.mT).view(*domain.shape[:-1], -1)

@@ -2,10 +2,77 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
-__all__ = ["hermitian_half", "resample_circular", "resample_half"]
+from stgraph.ops.transforms.constants import constant_table
+from stgraph.ops.transforms.empty_fft import irfftn, rfftn
+from stgraph.ops.transforms.fourier import irfft, rfft
+
+__all__ = ["circular_filter", "hermitian_half", "resample_circular", "resample_half"]
+
+
+def circular_filter(x: Tensor, half: Tensor, dim: tuple[int, ...], norm: str | None = "ortho") -> Tensor:
+    r"""Filter real signals by a frequency response, :math:`F^{-1} (H \odot F x)`.
+
+    Its backward pass is the filter with the conjugate response, and reuses the spectrum of the signals.
+
+    Args:
+        x: Real signals in float32 or float64, ``[..., *sizes, ...]``.
+        half: Half spectrum of the response, which broadcasts over leading axes of ``x``.
+        dim: The axes, counted from the end; the last of them is halved in ``half``.
+        norm: Normalisation of both transforms, without influence on the result.
+
+    Examples:
+        >>> delay = torch.polar(torch.ones(3), -torch.pi / 2 * torch.arange(3))
+        >>> circular_filter(torch.tensor([1.0, 2.0, 3.0, 4.0]), delay, (-1,)).round()
+        tensor([4., 1., 2., 3.])
+    """
+    return _CircularFilter.apply(x, half, dim, norm)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _CircularFilter(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, half: Tensor, dim: tuple[int, ...], norm: str | None) -> Tensor:
+        ctx.dim, ctx.norm, ctx.sizes = dim, norm, tuple(x.shape[axis] for axis in dim)
+        ctx.save_for_backward(x, half)
+        ctx.spectrum = rfftn(x, dim, norm)
+        return irfftn(ctx.spectrum * half, ctx.sizes, dim, norm)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, half = ctx.saved_tensors
+        need_x, need_half = ctx.needs_input_grad[:2]
+        # Where the gradient is itself to be differentiated, it has to know that the spectrum depends on x.
+        spectrum = rfft(x, ctx.dim, ctx.norm) if torch.is_grad_enabled() else ctx.spectrum
+        of_grad = rfft(grad, ctx.dim, ctx.norm)
+        grad_x = irfft(of_grad * half.conj(), ctx.sizes, ctx.dim, ctx.norm) if need_x else None
+        if not need_half:
+            return grad_x, None, None, None
+        product = (of_grad * spectrum.conj()).sum_to_size(half.shape)
+        last = ctx.dim[-1]
+        pairs = _pair_count(half.shape[last], ctx.sizes[-1], last, dtype=grad.dtype, device=grad.device)
+        return grad_x, product * (pairs * _scale(ctx.sizes, ctx.norm)), None, None
+
+
+def _scale(sizes: tuple[int, ...], norm: str | None) -> float:
+    """What both transforms together multiply the sum over the bins by, relative to the unscaled transforms."""
+    points = math.prod(sizes)
+    return {"ortho": 1.0, "forward": float(points)}.get(norm or "backward", 1.0 / points)
+
+
+@constant_table
+def _pair_count(bins: int, size: int, axis: int, device: torch.device) -> Tensor:
+    """Number of frequencies that each bin of a half spectrum stands for."""
+    count = torch.full((bins,), 2.0, dtype=torch.float64, device=device)
+    count[0] = 1
+    if size % 2 == 0:
+        count[-1] = 1
+    return count.view(-1, *[1] * (-axis - 1))
 
 
 def hermitian_half(response: Tensor, dim: tuple[int, ...]) -> Tensor:

@@ -54,8 +54,8 @@ def low_mode_convolution_2d(
 
     ``weight`` acts on the vertical frequencies :math:`0, 1, \ldots, K_1 - 1` and ``negative`` on
     :math:`-K_1, \ldots, -1`, each with the horizontal ones :math:`0, \ldots, K_2 - 1`. Those beyond the Nyquist
-    frequencies of the image are not used, and the Nyquist frequency itself is a positive one. Without ``negative`` the
-    rows of the spectrum that ``weight`` has, up to H, are multiplied and all others left out.
+    frequencies of the image are not used; the vertical Nyquist frequency is a positive one if ``weight`` has it.
+    Without ``negative`` the first K1 rows of the spectrum are multiplied and all others left out.
 
     Args:
         x: Real images, ``[..., I, H, W]``, or ``[..., H, W, I]`` with ``channels_last``.
@@ -164,8 +164,9 @@ def _mix(spectrum: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
     inputs, outputs, *modes, _ = weight.shape
     count, lead = math.prod(modes), spectrum.shape[: -1 - len(modes)]
     flat = (math.prod(lead), count, inputs, 2) if channels_last else (math.prod(lead), inputs, count, 2)
-    parts = torch.view_as_real(spectrum).reshape(flat)
-    rows = parts.permute((1, 3, 0, 2) if channels_last else (2, 3, 0, 1)).reshape(count, -1, inputs)
+    # The gradient of an empty view may come with strides that the view cannot have.
+    parts = torch.view_as_real(spectrum) if spectrum.numel() else torch.stack([spectrum.real, spectrum.imag], dim=-1)
+    rows = parts.reshape(flat).permute((1, 3, 0, 2) if channels_last else (2, 3, 0, 1)).reshape(count, -1, inputs)
     by_mode = _by_mode(weight.to(rows.dtype).reshape(inputs * outputs, count, 2)).view(count, inputs, 2 * outputs)
     product = torch.view_as_complex(torch.bmm(rows, by_mode).view(count, 2, flat[0], outputs, 2))
     real, imaginary = product.unbind(1)  # what the real and the imaginary parts of the spectrum contribute

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stgraph.ops.transforms.filters import hermitian_half, resample_circular, resample_half
+from stgraph.ops.transforms.filters import circular_filter, hermitian_half, resample_circular, resample_half
 
 
 def response(*shape: int) -> Tensor:
@@ -59,3 +59,20 @@ def test_circular_resampling_keeps_symmetry(size: int, new_size: int) -> None:
     hermitian = (h + h[index].conj()) / 2
     out = resample_circular(hermitian, new_size, 0)
     torch.testing.assert_close(out[-torch.arange(new_size) % new_size].conj(), out)
+
+
+@pytest.mark.parametrize("norm", ["ortho", "backward", "forward", None])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 3), (5, 4), (2, 6)])
+def test_filter_and_its_gradients_equal_those_of_the_transforms(norm: str | None, shape: tuple[int, int]) -> None:
+    x = torch.randn(3, *shape, dtype=torch.float64).requires_grad_()
+    for dim in ((-2,), (-2, -1)):
+        half = hermitian_half(response(*shape), dim).requires_grad_()
+        sizes = shape if len(dim) == 2 else shape[:1]
+        plain = torch.fft.irfftn(half * torch.fft.rfftn(x, dim=dim), s=sizes, dim=dim)
+        out = circular_filter(x, half, dim, norm)
+        torch.testing.assert_close(out, plain)
+        found, expected = (torch.autograd.grad(y.sin().sum(), (x, half)) for y in (out, plain))
+        torch.testing.assert_close(found[0], expected[0])
+        torch.testing.assert_close(torch.view_as_real(found[1]), torch.view_as_real(expected[1]))
+        assert torch.autograd.gradcheck(lambda x, h, dim=dim: circular_filter(x, h, dim, norm), (x, half))
+        assert torch.autograd.gradgradcheck(lambda x, h, dim=dim: circular_filter(x, h, dim, norm), (x, half))
