@@ -14,6 +14,7 @@ from stgraph.cli.parser import describe_arguments
 from stgraph.cli.tables import error_table, format_share, seed_table
 from stgraph.errors import InputError
 from stgraph.models import MODELS
+from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import PRESETS, SpecTraNetOptions, nearest_name
 from stgraph.tasks.folder import RunFolder, read_config
 from stgraph.tasks.options import DATASETS, DataOptions
@@ -140,12 +141,21 @@ def describe_model(name: str) -> str:
     from stgraph.models import get_model
 
     first = (get_model(name).__doc__ or "").strip().split("\n")[0]
-    lines = [f"{name}: {first}"]
-    if name != "spectranet":
-        return lines[0]
-    texts = describe_arguments(SpecTraNetOptions)
-    lines += ["", "options (--model.NAME), with the values of the presets " + " and ".join(PRESETS), ""]
-    for field in dataclasses.fields(SpecTraNetOptions):
-        values = " | ".join(str(preset.get(field.name)) for preset in PRESETS.values())
+    line = f"{name}: {first}"
+    if name == "spectranet":
+        title = "the values of the presets " + " and ".join(PRESETS)
+        return "\n".join([line, "", *_option_lines(SpecTraNetOptions, title, list(PRESETS.values()))])
+    if name == "fno":
+        values = dataclasses.asdict(FNOOptions().with_defaults())
+        return "\n".join([line, "", *_option_lines(FNOOptions, "the values where none is given", [values])])
+    return line
+
+
+def _option_lines(cls: type[Any], title: str, columns: list[dict[str, Any]]) -> list[str]:
+    """List the options of a model, one a line, with some columns of values."""
+    texts = describe_arguments(cls)
+    lines = [f"options (--model.NAME), with {title}", ""]
+    for field in dataclasses.fields(cls):
+        values = " | ".join(str(column.get(field.name)) for column in columns)
         lines.append(f"  {field.name:<24}{values:<24}{texts.get(field.name, '').replace('``', '')}")
-    return "\n".join(lines)
+    return lines

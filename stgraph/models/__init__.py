@@ -6,18 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from stgraph.errors import InputError
+from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import LossOptions, SpecTraNetOptions, nearest_name
 
 if TYPE_CHECKING:
     from stgraph.models.base import Forecaster
     from stgraph.models.baselines.climatology import Climatology
+    from stgraph.models.baselines.fno import FNO
     from stgraph.models.baselines.persistence import Persistence
     from stgraph.models.baselines.ridge import Ridge
     from stgraph.models.spectranet import SpecTraNet
 
 __all__ = [
+    "FNO",
     "MODELS",
     "Climatology",
+    "FNOOptions",
     "Forecaster",
     "LossOptions",
     "Persistence",
@@ -30,6 +34,7 @@ __all__ = [
 #: Every forecaster by the name that configuration files use, as ``module:class``.
 MODELS: dict[str, str] = {
     "climatology": "stgraph.models.baselines.climatology:Climatology",
+    "fno": "stgraph.models.baselines.fno:FNO",
     "persistence": "stgraph.models.baselines.persistence:Persistence",
     "ridge": "stgraph.models.baselines.ridge:Ridge",
     "spectranet": "stgraph.models.spectranet:SpecTraNet",

@@ -8,11 +8,45 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 from stgraph.errors import InputError, InputTypeError
 
-__all__ = ["PRESETS", "LossOptions", "SpecTraNetOptions", "nearest_name"]
+__all__ = [
+    "PRESETS",
+    "LossOptions",
+    "SpecTraNetOptions",
+    "TemporalLayer",
+    "nearest_name",
+    "options_from_keywords",
+]
+
+T = TypeVar("T")
+
+#: What can be on the time axis of SpecTra-Net: spectral feature extraction, or a sequence layer of
+#: :mod:`stgraph.nn.spectral`.
+TemporalLayer = Literal[
+    "sfe",
+    "fourier",
+    "fourier_1d",
+    "real_fourier",
+    "separable_fourier",
+    "global_filter",
+    "global_filter_2d",
+    "adaptive_global_filter",
+    "afno",
+    "wavelet",
+    "spectral_attention",
+    "performer",
+    "kernel_attention",
+    "lst_attention",
+    "dct_attention",
+    "hadamard_attention",
+    "mixed_spectral_attention",
+    "spectral_conv",
+    "fno",
+    "fno_block",
+]
 
 
 @dataclasses.dataclass
@@ -25,7 +59,8 @@ class SpecTraNetOptions:
         dropout: Dropout probability.
         scaler: ``"min_max"``, ``"standard"``, ``"robust"``, ``"log1p"`` or ``"none"``.
         scaler_per: ``"channel"`` or ``"node"``: what shares one scale.
-        use_sfe: Use spectral feature extraction.
+        temporal: Layer on the time axis: "sfe" (spectral feature extraction) or a sequence layer by name.
+        use_sfe: Use the layer on the time axis.
         num_frequencies: Number of lowest frequency bins that spectral feature extraction reads.
         use_tgating: Use the gating score in the pooling over time.
         tgating_gain: Gain of the gating score.
@@ -61,6 +96,7 @@ class SpecTraNetOptions:
     dropout: float | None = None
     scaler: str | None = None
     scaler_per: str | None = None
+    temporal: TemporalLayer | None = None
     use_sfe: bool | None = None
     num_frequencies: int | None = None
     use_tgating: bool | None = None
@@ -94,16 +130,30 @@ class SpecTraNetOptions:
         if self.preset not in PRESETS:
             raise InputError(f"preset is {self.preset!r}; expected one of {sorted(PRESETS)}")
         chosen = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-        return SpecTraNetOptions(**{**PRESETS[self.preset], **chosen})
+        resolved = SpecTraNetOptions(**{**PRESETS[self.preset], **chosen})
+        if resolved.temporal not in get_args(TemporalLayer):
+            raise InputError(f"temporal is {resolved.temporal!r}; expected one of {list(get_args(TemporalLayer))}")
+        if self.preset == "reference" and resolved.temporal != "sfe":
+            raise InputError(f"temporal is {resolved.temporal!r}; the preset 'reference' has 'sfe' alone")
+        return resolved
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> SpecTraNetOptions:
         """Build options from keywords and name the nearest valid one when a keyword is unknown."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        for key in keywords:
-            if key not in names:
-                raise InputTypeError(f"unknown option {key!r}{nearest_name(key, names)}")
-        return cls(**keywords)
+        return options_from_keywords(cls, keywords)
+
+
+def options_from_keywords(cls: type[T], keywords: dict[str, Any]) -> T:
+    """Build a dataclass from keywords and name the nearest valid one when a keyword is unknown.
+
+    Raises:
+        InputTypeError: If a keyword is unknown.
+    """
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in keywords:
+        if key not in names:
+            raise InputTypeError(f"unknown option {key!r}{nearest_name(key, names)}")
+    return cls(**keywords)
 
 
 @dataclasses.dataclass
@@ -136,6 +186,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
         "scaler": "min_max",
         "scaler_per": "channel",
+        "temporal": "sfe",
         "use_sfe": True,
         "num_frequencies": 16,
         "use_tgating": True,
@@ -170,6 +221,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": 0.1,
         "scaler": "standard",
         "scaler_per": "channel",
+        "temporal": "sfe",
         "use_sfe": True,
         "num_frequencies": 16,
         "use_tgating": True,

@@ -17,6 +17,7 @@ from stgraph.models.base import Forecaster
 from stgraph.models.options import SpecTraNetOptions
 from stgraph.models.spectranet_graph import GraphGeometry
 from stgraph.nn import GOT, MGAT, SFE, TemporalEncoder, TGating
+from stgraph.nn.spectral.sequence import sequence_layer
 from stgraph.ops.missing import fill_with_nearest_observed
 
 __all__ = ["SpecTraNet"]
@@ -27,10 +28,11 @@ _REGULARISER = 1e-3
 class SpecTraNet(Forecaster):
     r"""Forecast a graph series with SpecTra-Net.
 
-    A temporal encoder (:class:`~stgraph.nn.SFE`, :class:`~stgraph.nn.TGating`) turns the window of each node into one
-    feature; :class:`~stgraph.nn.GOT` aligns the nodes with learned prototypes by optimal transport;
-    :class:`~stgraph.nn.MGAT` attends over neighbouring nodes; a linear head gives Q steps, as changes from the last
-    observed input. With ``preset="reference"`` the formulas are those of the original.
+    A temporal encoder (:class:`~stgraph.nn.SFE` or, by the option ``temporal``, another sequence layer, and
+    :class:`~stgraph.nn.TGating`) turns the window of each node into one feature; :class:`~stgraph.nn.GOT` aligns the
+    nodes with learned prototypes by optimal transport; :class:`~stgraph.nn.MGAT` attends over neighbouring nodes; a
+    linear head gives Q steps, as changes from the last observed input. With ``preset="reference"`` the formulas are
+    those of the original.
 
     Missing inputs never influence a forecast: only the mask of what is observed enters beside the observed values.
 
@@ -217,9 +219,11 @@ def _temporal_encoder(
     options: SpecTraNetOptions, in_channels: int, input_steps: int, periods: Sequence[float]
 ) -> TemporalEncoder:
     d, reference = _required(options.d_model, "d_model"), options.preset == "reference"
-    sfe = None
-    if options.use_sfe:
+    sfe = layer = None
+    if options.use_sfe and options.temporal == "sfe":
         sfe = SFE(d, _required(options.num_frequencies, "num_frequencies"), learn_gain=not reference)
+    elif options.use_sfe:
+        layer = sequence_layer(str(options.temporal), d, input_steps)
     tgating = TGating(
         input_steps,
         gain=float(options.tgating_gain or 0) if options.use_tgating else 0.0,
@@ -227,7 +231,7 @@ def _temporal_encoder(
         per_node=bool(options.tgating_per_node),
     )
     features = in_channels * (2 if options.mask_input else 1)
-    return TemporalEncoder(features, d, input_steps, periods, sfe, tgating)
+    return TemporalEncoder(features, d, input_steps, periods, sfe, tgating, layer=layer)
 
 
 def _node_embedding(options: SpecTraNetOptions, num_nodes: int | None, d: int) -> nn.Sequential | None:

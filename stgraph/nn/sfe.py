@@ -84,7 +84,8 @@ class SFE(nn.Module):
         if h.shape[-2] == 0 or h.shape[-1] != self.channels:
             raise InputError(f"h has shape {tuple(h.shape)}; expected (..., T, {self.channels}) with T >= 1")
         real, imaginary = real_spectrum(h, self.num_frequencies)
-        parts = (part.reshape(len(part), -1, self.channels) for part in (real, imaginary))
+        series = h.shape[:-2].numel()
+        parts = (part.reshape(len(part), series, self.channels) for part in (real, imaginary))
         hidden = self.first_layer(*parts)
         feature = self.combine(hidden).reshape(*h.shape[:-2], 1, self.channels)
         return h + self.gain.to(h.dtype) * feature

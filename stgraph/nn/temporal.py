@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stgraph.errors import InputError
 from stgraph.nn.sfe import SFE, real_spectrum
+from stgraph.nn.spectral.temporal import SpectralTemporal
 from stgraph.nn.tgating import TGating
 from stgraph.nn.time import PeriodicTimeEmbedding
 
@@ -23,6 +25,9 @@ class TemporalEncoder(nn.Module):
     channels of the input, and the :math:`N \times T \times d` tensor of step features never exists. The result is that
     of the layers applied one after another.
 
+    Any other sequence layer can take the place of :class:`SFE`, :math:`h \leftarrow h + \gamma\, \mathrm{layer}(h)`
+    with a learned gain :math:`\gamma`. It is applied to the features of every step.
+
     Args:
         in_channels: Number of input channels C, including masks.
         channels: Number of features d, even.
@@ -30,6 +35,8 @@ class TemporalEncoder(nn.Module):
         periods: Periods of the time embedding in steps.
         sfe: The spectral layer; ``None`` leaves it out.
         tgating: The pooling layer.
+        layer: A sequence layer on :math:`(B, T, d)` instead of ``sfe``.
+        gain: Initial value of :math:`\gamma`.
 
     Shapes:
         - **input:** :math:`(B, N, T, C)`, series in data units :math:`(B, N, T, C')`, times in steps :math:`(T)` or
@@ -52,18 +59,34 @@ class TemporalEncoder(nn.Module):
         periods: Sequence[float],
         sfe: SFE | None,
         tgating: TGating,
+        *,
+        layer: nn.Module | None = None,
+        gain: float = 0.3,
     ) -> None:
         super().__init__()
+        if sfe is not None and layer is not None:
+            raise InputError("both sfe and layer are given; expected one of them")
         self.lin_in = nn.Linear(in_channels, channels)
         self.time_embedding = PeriodicTimeEmbedding(channels // 2, periods)
         self.mean_embedding = nn.Linear(in_channels, channels - channels // 2)
         self.sfe = sfe
         self.tgating = tgating
+        self.layer: SpectralTemporal | None = None
+        if layer is not None:
+            self.layer = SpectralTemporal(layer)
+            self.gain = nn.Parameter(torch.tensor(float(gain)))
 
     def forward(self, x: Tensor, x_data: Tensor, time: Tensor, node: Tensor | None = None) -> Tensor:
         """Encode windows; ``x_data`` is the series in data units that the gating score reads."""
         common = self._common(x, time)
         weights = self.tgating.weights(x_data)  # [B, 1 or N, T]
+        if self.layer is not None:
+            h = self.lin_in(x) + common.unsqueeze(1)
+            if node is not None:
+                h = h + node.unsqueeze(1)
+            h = h + self.gain * self.layer(h)
+            out: Tensor = (weights.unsqueeze(-2) @ h).squeeze(-2)
+            return out
         pooled = (weights.unsqueeze(-2) @ x).squeeze(-2)  # [B, N, C]
         z: Tensor = self.lin_in(pooled) + weights @ common
         if node is not None:

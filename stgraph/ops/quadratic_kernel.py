@@ -112,12 +112,14 @@ class _QuadraticSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         q, k, u = ctx.saved_tensors
-        inputs = _circle(q), _circle(k), _flat(u.mT), _flat(grad.mT)
+        queries, keys, values, grads = _circle(q), _circle(k), _flat(u.mT), _flat(grad.mT)
         if torch.is_grad_enabled():  # the gradient is itself to be differentiated
-            parts = _gradients(*inputs, _pair_products(inputs[1]) @ inputs[2].mT)
+            parts = _gradients(queries, keys, values, grads, _pair_products(keys) @ values.mT)
         else:
-            few = _blocks(*inputs[:2])
-            blocks = [_gradients(*(t[some] for t in inputs), ctx.forms[some]) for some in few]
+            blocks = [
+                _gradients(queries[few], keys[few], values[few], grads[few], ctx.forms[few])
+                for few in _blocks(queries, keys)
+            ]
             parts = tuple(torch.cat(part) for part in zip(*blocks, strict=True))
         return tuple(part.view(t.mT.shape).mT for part, t in zip(parts, (q, k, u), strict=True))
 

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, Literal
 
 from stgraph.errors import InputError
+from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import LossOptions, SpecTraNetOptions
 
 __all__ = [
@@ -101,8 +102,8 @@ class DataOptions:
 
 
 @dataclasses.dataclass
-class ModelOptions(SpecTraNetOptions):
-    """The model and its hyper-parameters; those left at null take the value of the preset.
+class ModelOptions(SpecTraNetOptions, FNOOptions):
+    """The model and its hyper-parameters, SpecTra-Net's unless said; those left at null take the value of the preset.
 
     Args:
         name: Name of the model.

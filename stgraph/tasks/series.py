@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from stgraph.data.datamodule import SeriesDataModule
 from stgraph.errors import InputError
+from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import SpecTraNetOptions, nearest_name
 from stgraph.tasks.options import DATASETS, DataOptions, ModelOptions
 
@@ -30,6 +31,9 @@ __all__ = [
 
 #: What belongs to the graph of a series, not to its period: the test period takes it from the training period.
 GRAPH_KEYS = ("pos", "edge_index", "edge_attr", "edge_weight", "static", "grid", "node_names", "channel_names")
+
+#: The hyper-parameters of each model that has some.
+_OPTIONS: dict[str, type[SpecTraNetOptions] | type[FNOOptions]] = {"fno": FNOOptions, "spectranet": SpecTraNetOptions}
 
 _SECOND = 1e9
 _CALENDAR = (86400 * _SECOND, 7 * 86400 * _SECOND, 365.2425 * 86400 * _SECOND)
@@ -229,14 +233,20 @@ def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:
     Raises:
         InputError: If an option does not fit the data or the model.
     """
-    given = {k: v for k, v in dataclasses.asdict(options).items() if k != "name"}
-    if options.name != "spectranet":
-        changed = sorted(k for k, v in given.items() if v != getattr(SpecTraNetOptions(), k))
-        if changed:
-            raise InputError(f"model.{changed[0]} does not apply to the model {options.name!r}")
-        return options
+    own = own_options(options)
+    changed = sorted(
+        field.name
+        for field in dataclasses.fields(options)
+        if field.name not in ("name", *own) and getattr(options, field.name) != field.default
+    )
+    if changed:
+        raise InputError(f"model.{changed[0]} does not apply to the model {options.name!r}")
     # Options left at None would be resolved again when the model is rebuilt, perhaps by a later version.
-    resolved = ModelOptions(name=options.name, **dataclasses.asdict(SpecTraNetOptions(**given).resolve()))
+    if options.name == "fno":
+        return dataclasses.replace(options, **dataclasses.asdict(FNOOptions(**own).with_defaults()))
+    if options.name != "spectranet":
+        return options
+    resolved = dataclasses.replace(options, **dataclasses.asdict(SpecTraNetOptions(**own).resolve()))
     if num_nodes is not None and resolved.num_neighbors is not None and resolved.num_neighbors >= num_nodes:
         if options.num_neighbors is not None:
             raise InputError(
@@ -244,6 +254,16 @@ def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:
             )
         resolved.num_neighbors = max(num_nodes - 1, 1)
     return resolved
+
+
+def own_options(options: ModelOptions) -> dict[str, Any]:
+    """Return the options that the chosen model has.
+
+    >>> sorted(own_options(ModelOptions(name="fno")))[:3]
+    ['dropout', 'mask_input', 'mlp_ratio']
+    """
+    known = _OPTIONS.get(options.name)
+    return {} if known is None else {f.name: getattr(options, f.name) for f in dataclasses.fields(known)}
 
 
 def describe_model(options: ModelOptions, datamodule: SeriesDataModule, out_channels: int | None) -> dict[str, Any]:
@@ -258,5 +278,4 @@ def describe_model(options: ModelOptions, datamodule: SeriesDataModule, out_chan
     }
     if options.name == "spectranet":
         arguments |= {"pos_dim": series.pos.shape[1], "calendar_periods": calendar_periods(datamodule.train_series)}
-        arguments |= {k: v for k, v in dataclasses.asdict(options).items() if k != "name"}
-    return {"name": options.name, "arguments": arguments}
+    return {"name": options.name, "arguments": arguments | own_options(options)}

@@ -121,6 +121,16 @@ CASES = {
         None,
         "unknown model 'spectrnet'; did you mean 'spectranet'",
     ),
+    "unknown temporal layer": (
+        [*TRAIN, "--model.temporal", "afmo"],
+        None,
+        "model.temporal is afmo; expected 'sfe' or 'fourier' or .*'afno'",
+    ),
+    "temporal layer of the reference": (
+        [*TRAIN, "--model.preset", "reference", "--model.temporal", "afno"],
+        None,
+        "the preset 'reference' has 'sfe' alone",
+    ),
     "unknown preset": ([*TRAIN, "--model.preset", "best"], None, "preset is 'best'"),
     "unknown scaler": ([*TRAIN, "--model.scaler", "minmax"], None, "scaler is 'minmax'"),
     "quantiles without a median": ([*TRAIN, "--model.quantiles", "0.1,0.9"], None, "with 0.5 among them"),

@@ -152,7 +152,14 @@ def test_info_of_a_data_set(capsys):
     assert "1961-01-01T00:00 to 1978-12-31T00:00" in out
 
 
-@pytest.mark.parametrize(("name", "text"), [("spectranet", "d_model                 128 | 64"), ("ridge", "ridge: ")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("spectranet", "d_model                 128 | 64"),
+        ("fno", "num_layers              4    "),
+        ("ridge", "ridge: "),
+    ],
+)
 def test_info_of_a_model(name, text, capsys):
     assert main(["info", name]) == 0
     assert text in capsys.readouterr().out

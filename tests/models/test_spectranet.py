@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from torch_geometric.data import Data
 
 from stgraph.errors import CheckpointError, InputError, InputTypeError
 from stgraph.models import MODELS, SpecTraNet, SpecTraNetOptions, get_model
+from stgraph.models.options import TemporalLayer
+from stgraph.nn.spectral.sequence import SEQUENCE_LAYERS
+from stgraph.nn.spectral.temporal import SpectralTemporal
 from stgraph.ops.neighbors import knn_graph
 
 N, P, Q = 7, 6, 3
@@ -305,3 +309,43 @@ def test_dropout_only_in_training() -> None:
     assert torch.equal(net.eval()(data), net(data))
     first: Tensor = net(data)
     assert first.requires_grad
+
+
+def test_known_temporal_layers_are_those_of_the_registry() -> None:
+    assert set(get_args(TemporalLayer)) == {"sfe", *SEQUENCE_LAYERS}
+
+
+@pytest.mark.parametrize("name", sorted(SEQUENCE_LAYERS))
+def test_any_sequence_layer_on_the_time_axis(name: str) -> None:
+    net, data = model(temporal=name), batch()
+    assert net.temporal.sfe is None
+    assert isinstance(net.temporal.layer, SpectralTemporal)
+    out, regulariser = net.train().forward_scaled(data)
+    assert out.shape == (4, N, Q, 2)
+    (out.square().sum() + regulariser).backward()
+    assert net.temporal.gain.grad.abs() > 0
+    again = model(**vars(net.options))
+    again.load_state_dict(net.state_dict())
+    assert torch.equal(again.eval()(data), net.eval()(data))
+
+
+def test_the_temporal_layer_can_be_switched_off() -> None:
+    without = model(temporal="afno", use_sfe=False)
+    assert without.temporal.layer is None
+    assert without.temporal.sfe is None
+
+
+def test_unobserved_inputs_have_no_influence_with_another_temporal_layer() -> None:
+    net, data = model(temporal="fno_block").eval(), batch()
+    data.x_mask = torch.rand(data.x.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+    changed = data.clone()
+    changed.x = torch.where(data.x_mask, data.x, 1e6)
+    assert torch.equal(net(changed), net(data))
+
+
+def test_wrong_temporal_layers() -> None:
+    with pytest.raises(InputError, match=r"temporal is 'afmo'; expected one of \['sfe', 'fourier'"):
+        model(temporal="afmo")
+    with pytest.raises(InputError, match="the preset 'reference' has 'sfe' alone"):
+        model(preset="reference", temporal="afno")
+    assert model(preset="reference", temporal="sfe").temporal.sfe is not None

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from stgraph.errors import InputError
 from stgraph.nn import SFE, TemporalEncoder, TGating
 
 
@@ -39,3 +40,20 @@ def test_equals_the_layers_in_sequence(steps: int, with_sfe: bool, per_node: boo
         for a, b in zip(*results, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     assert encoder(x[:0], x_data[:0], time[:0]).shape == (0, 4, 6)
+
+
+def test_another_layer_in_place_of_sfe() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 6)
+    encoder = TemporalEncoder(2, 6, 5, [24], None, TGating(5, per_node=True), layer=layer, gain=0.7).double()
+    x, x_data = torch.randn(2, 3, 4, 5, 2, dtype=torch.float64)
+    time, node = torch.arange(5), torch.randn(4, 6, dtype=torch.float64)
+    common = torch.cat(
+        [encoder.time_embedding(time).expand(3, -1, -1), encoder.mean_embedding(x.mean(dim=1))], dim=-1
+    ).unsqueeze(1)
+    h = encoder.lin_in(x) + common + node.unsqueeze(1)
+    expected = encoder.tgating(h + encoder.gain * layer(h), x_data)
+    assert encoder.gain.item() == pytest.approx(0.7)
+    torch.testing.assert_close(encoder(x, x_data, time, node), expected)
+    with pytest.raises(InputError, match="both sfe and layer"):
+        TemporalEncoder(2, 6, 5, [24], SFE(6), TGating(5), layer=layer)

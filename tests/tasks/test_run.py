@@ -229,6 +229,17 @@ def test_another_model(tmp_path, monkeypatch):
         train(dataclasses.replace(options, output=str(tmp_path / "other")))
 
 
+def test_another_temporal_layer(tmp_path):
+    write_series(tmp_path)
+    options = small_options(tmp_path, baselines=[])
+    options.model.temporal, options.trainer.max_epochs = "afno", 1
+    results = train(options)
+    assert read_config(RunFolder(options.output).config).model.temporal == "afno"
+    loaded = load_forecaster(options.output)
+    assert type(loaded.temporal.layer.layer).__name__ == "AFNOMixing"
+    assert results["parameters"] == sum(p.numel() for p in loaded.parameters())
+
+
 def existing_run(tmp_path):
     """A run that only has a configuration and a note."""
     write_series(tmp_path)

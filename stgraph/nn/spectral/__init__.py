@@ -1,8 +1,8 @@
 """Layers in the frequency domain: mixing, attention and neural operators.
 
-Layers over tokens take ``x`` ``[..., N, D]`` with a mask ``[..., N]`` or, where the tokens are the nodes of a mini-batch
-of graphs, its ``batch`` vector. Layers over images take ``[..., C, H, W]``, or node features with the ``grid`` of a
-graph.
+Layers over tokens take ``x`` ``[..., N, D]`` with a mask ``[..., N]`` or, where the tokens are the nodes of a
+mini-batch of graphs, its ``batch`` vector. Layers over images take ``[..., C, H, W]``, or node features with the
+``grid`` of a graph.
 """
 
 from stgraph.nn.spectral.afno import AFNOMixing
@@ -22,11 +22,13 @@ from stgraph.nn.spectral.graph_fourier import GraphFourierMixing
 from stgraph.nn.spectral.kernel_attention import KernelAttention
 from stgraph.nn.spectral.lst_attention import DCTAttention, HadamardAttention, LSTAttention
 from stgraph.nn.spectral.mixed_attention import MixedSpectralAttention
+from stgraph.nn.spectral.sequence import SEQUENCE_LAYERS, sequence_layer
 from stgraph.nn.spectral.temporal import SpectralTemporal
 from stgraph.nn.spectral.wavelet import WaveletMixing
 from stgraph.nn.spectral.wavelet_2d import WaveletMixing2D
 
 __all__ = [
+    "SEQUENCE_LAYERS",
     "AFNOMixing",
     "AdaptiveGlobalFilter",
     "AttentionLayer",
@@ -55,4 +57,5 @@ __all__ = [
     "UnitaryMixingLayer",
     "WaveletMixing",
     "WaveletMixing2D",
+    "sequence_layer",
 ]

@@ -129,8 +129,8 @@ class GraphFourierMixing(MixingLayer):
             edge_index: Edges ``[2, E]``; their direction plays no part.
             edge_weight: Positive weights ``[E]``; 1 if absent.
             batch: Graph of each node, ``[N]``, sorted.
-            modes: What ``layer.modes(edge_index, num_nodes)`` returned, instead of ``edge_index``. The eigenproblem cannot
-                be compiled or exported; with its solution the layer can.
+            modes: What ``layer.modes(edge_index, num_nodes)`` returned, instead of ``edge_index``. The eigenproblem
+                cannot be compiled or exported; with its solution the layer can.
         """
         check_tokens(x, self.hidden_dim)
         nodes = x.shape[-2]

@@ -48,7 +48,7 @@ class TransformAttention(AttentionLayer):
         use_bias: bool,
     ) -> None:
         super().__init__(hidden_dim, num_heads, dropout)
-        self.head_dim, self.normalize = hidden_dim // num_heads, normalize
+        self.head_dim, self.normalize, self.use_bias = hidden_dim // num_heads, normalize, use_bias
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
             self.add_module(name, nn.Linear(hidden_dim, hidden_dim, bias=use_bias))
         self._groups: list[tuple[Transform, list[int]]] = []
@@ -112,7 +112,7 @@ class TransformAttention(AttentionLayer):
         joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
         output = self._projections()[-1]
         weight = output.weight.to(x.dtype) if len(mixed) == 1 else output.weight.to(x.dtype)[:, self._columns]
-        bias = None if output.bias is None else output.bias.to(x.dtype)
+        bias = output.bias.to(x.dtype) if self.use_bias else None
         out: Tensor = self.dropout(F.linear(joined, weight, bias))
         return out.to(x.dtype)
 
@@ -123,7 +123,7 @@ class TransformAttention(AttentionLayer):
         weight = torch.stack([projection.weight for projection in inputs]).to(dtype)
         grouped = weight if len(sizes) == 1 else weight[:, self._columns]
         weights = [part.flatten(0, 1) for part in grouped.split(sizes, dim=1)]
-        if inputs[0].bias is None:
+        if not self.use_bias:
             return weights, [None] * len(sizes)
         bias = torch.stack([projection.bias for projection in inputs]).to(dtype)
         grouped = bias if len(sizes) == 1 else bias[:, self._columns]
@@ -189,4 +189,4 @@ def _projected(domain: Tensor, weight: Tensor, kept: Tensor | None = None, bias:
         return F.linear(domain, weight)
     # The transform of a constant is no constant: the bias is a product of rank one, to which the other is added.
     start = kept.expand(*domain.shape[:-1], 1).reshape(-1, 1) @ bias.unsqueeze(0)
-    return start.addmm_(domain.reshape(-1, domain.shape[-1]), weight.mT).view(*domain.shape[:-1], -1)
+    return start.addmm_(domain.reshape(-1, domain.shape[-1]), weight.mT).view(*domain.shape[:-1], len(weight))

@@ -88,7 +88,7 @@ def test_bad_input() -> None:
         SeparableFourierMixing(4, mix_features=False, mix_sequence=False)
     with pytest.raises(InputError, match="norm is 'unit'"):
         FourierMixing(4, fft_norm="unit")
-    with pytest.raises(InputError, match="so 3 channels; expected .* hidden_dim is 4"):
+    with pytest.raises(InputError, match=r"so 3 channels; expected .* hidden_dim is 4"):
         FourierMixing(4)(torch.zeros(2, 5, 3))
     for dtype in (torch.int64, torch.complex64):
         with pytest.raises(InputTypeError, match=str(dtype)):

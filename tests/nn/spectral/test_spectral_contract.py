@@ -38,12 +38,12 @@ def tokens_case(name: str, make: Any, **claims: Any) -> LayerCase:
     return LayerCase(name=name, make=make, **(defaults | claims))
 
 
-def image_case(name: str, make: Any, shape: tuple[int, ...] = (2, CHANNELS, 5, 6), **claims: Any) -> LayerCase:
+def image_case(name: str, make: Any, size: tuple[int, ...] = (2, CHANNELS, 5, 6), **claims: Any) -> LayerCase:
     """A layer over images."""
     return LayerCase(
         name=name,
         make=make,
-        inputs=lambda generator: (torch.randn(shape, generator=generator),),
+        inputs=lambda generator: (torch.randn(size, generator=generator),),
         token_axis=None,
         any_dtype=True,
         prepare=random_weights,
@@ -83,13 +83,53 @@ ATTENTION = [
     tokens_case("HadamardAttention", lambda: spectral.HadamardAttention(CHANNELS, 2), skip=TRACED),
     tokens_case("MixedSpectralAttention", lambda: spectral.MixedSpectralAttention(CHANNELS, 4)),
 ]
+FEATURES = [
+    tokens_case(name, make, permutation_equivariant=True, prepare=None, skip=skip)
+    for name, make, skip in (
+        ("SpectralAttention", lambda: spectral.SpectralAttention(CHANNELS, 2, num_features=4), {}),
+        ("SpectralAttention-gaussian", lambda: spectral.SpectralAttention(CHANNELS, 2, 4, 3, "gaussian"), TRACED),
+        ("PerformerAttention", lambda: spectral.PerformerAttention(CHANNELS, 2), TRACED),
+        ("PerformerAttention-generalized", lambda: spectral.PerformerAttention(CHANNELS, 2, 4, generalized=True), {}),
+        ("KernelAttention-gaussian", lambda: spectral.KernelAttention(CHANNELS, 2), TRACED),
+        ("KernelAttention-spectral", lambda: spectral.KernelAttention(CHANNELS, 2, "spectral"), {}),
+        ("KernelAttention-polynomial", lambda: spectral.KernelAttention(CHANNELS, 2, "polynomial"), {}),
+        ("KernelAttention-polynomial-linear", lambda: spectral.KernelAttention(CHANNELS, 4, "polynomial"), {}),
+    )
+]
+RING = torch.stack([torch.arange(TOKENS), (torch.arange(TOKENS) + 1) % TOKENS])
+OPERATORS = [
+    tokens_case("FourierNeuralOperator", lambda: spectral.FourierNeuralOperator(CHANNELS, 2), skip=TRACED),
+    tokens_case("FNOBlock", lambda: spectral.FNOBlock(CHANNELS, 2)),
+    tokens_case(
+        "GraphFourierMixing",
+        lambda: spectral.GraphFourierMixing(CHANNELS, num_modes=3),
+        keywords={"edge_index": RING},
+        permutation_equivariant=True,
+        mask=None,
+        # The modes are computed in float32.
+        tolerances={torch.float64: 1e-5},
+        skip=dict.fromkeys(("check_compile", "check_export"), "with modes only: test_graph_fourier_mixing.py"),
+    ),
+]
 IMAGES = [
+    image_case(
+        "SpectralConv1d",
+        lambda: spectral.SpectralConv1d(CHANNELS, 3, 3),
+        (2, CHANNELS, 7),
+        shape=lambda inputs: (2, 3, 7),
+    ),
+    image_case(
+        "SpectralConv2d",
+        lambda: spectral.SpectralConv2d(CHANNELS, 3, (2, 3)),
+        shape=lambda inputs: (2, 3, 5, 6),
+    ),
+    image_case("FNOBlock-2d", lambda: spectral.FNOBlock(CHANNELS, (2, 2)), (2, 5, 6, CHANNELS)),
     image_case("WaveletMixing2D-subband", lambda: spectral.WaveletMixing2D(CHANNELS, "haar", 1)),
     image_case("WaveletMixing2D-cross", lambda: spectral.WaveletMixing2D(CHANNELS, "haar", 1, "cross"), skip=TRACED),
     image_case("WaveletMixing2D-attention", lambda: spectral.WaveletMixing2D(CHANNELS, "haar", 1, "attention")),
 ]
 
 
-@parametrize_with_checks(MIXING + ATTENTION + IMAGES)
+@parametrize_with_checks(MIXING + ATTENTION + FEATURES + OPERATORS + IMAGES)
 def test_contract(case: LayerCase, check: Check) -> None:
     check(case)

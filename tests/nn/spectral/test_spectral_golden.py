@@ -44,7 +44,7 @@ def test_layer(case: dict[str, Any]) -> None:
 def test_transform(case: dict[str, Any]) -> None:
     kind, x = getattr(transforms, case["transform"]), tensor(case["input"])
     if case["transform"] == "DWT1D":
-        approx, details = kind(case["wavelet"], case["levels"]).decompose(x)
+        approx, details = kind(case["wavelet"], case["levels"]).decompose(x, check_levels=False)
         found = [approx, *details]
         expected = [case["approx"], *case["details_finest_first"]]
     elif case["transform"] == "DWT2D":
