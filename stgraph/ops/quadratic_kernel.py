@@ -106,18 +106,20 @@ class _QuadraticSums(torch.autograd.Function):
             forms.append(_pair_products(keys[few]) @ values[few].mT)
             outs.append((often * forms[-1]).mT @ _pair_products(queries[few]))
         ctx.save_for_backward(q, k, u)
-        ctx.forms = torch.cat(forms)
+        ctx.prepared = queries, keys, values, torch.cat(forms)
         return torch.cat(outs).view(*u.shape[:-2], u.shape[-1], q.shape[-2]).mT
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         q, k, u = ctx.saved_tensors
-        queries, keys, values, grads = _circle(q), _circle(k), _flat(u.mT), _flat(grad.mT)
+        grads = _flat(grad.mT)
         if torch.is_grad_enabled():  # the gradient is itself to be differentiated
+            queries, keys, values = _circle(q), _circle(k), _flat(u.mT)
             parts = _gradients(queries, keys, values, grads, _pair_products(keys) @ values.mT)
         else:
+            queries, keys, values, forms = ctx.prepared
             blocks = [
-                _gradients(queries[few], keys[few], values[few], grads[few], ctx.forms[few])
+                _gradients(queries[few], keys[few], values[few], grads[few], forms[few])
                 for few in _blocks(queries, keys)
             ]
             parts = tuple(torch.cat(part) for part in zip(*blocks, strict=True))
@@ -125,8 +127,8 @@ class _QuadraticSums(torch.autograd.Function):
 
 
 def _flat(x: Tensor) -> Tensor:
-    """All leading axes as one."""
-    return x.reshape(x.shape[:-2].numel(), *x.shape[-2:])
+    """All leading axes as one, in one piece of memory, whose layout products then have."""
+    return x.reshape(x.shape[:-2].numel(), *x.shape[-2:]).contiguous()
 
 
 def _blocks(queries: Tensor, keys: Tensor) -> list[slice]:

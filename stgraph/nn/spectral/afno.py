@@ -148,7 +148,8 @@ class AFNOMixing(MixingLayer):
         normal = self._normalized(x)
         if keep is not None:
             normal = torch.where(keep, normal, 0)
-        padded = F.pad(normal, (0, 0, 0, self.max_sequence_length - tokens))
+        missing = self.max_sequence_length - tokens
+        padded = F.pad(normal, (0, 0, 0, missing)) if missing else normal
         mixed = _dense(padded, self) if self.mixing == "dense" else _shared(padded, (self.max_sequence_length,), self)
         out: Tensor = x + self.dropout(mixed.narrow(-2, 0, tokens))
         return out if keep is None else torch.where(keep, out, 0)
@@ -191,8 +192,7 @@ class AFNOMixing(MixingLayer):
 def _shared(u: Tensor, plane: tuple[int, ...], layer: AFNOMixing) -> Tensor:
     """The branch with one network for every frequency, for ``[..., *plane, D]``."""
     axes = tuple(range(-1 - len(plane), -1))
-    channels = rfft(u, -1).narrow(-1, 0, layer.modes_hidden)
-    spectrum = fftn(channels, axes, "ortho").flatten(axes[0], -2)
+    spectrum = fftn(rfft(u, -1, bins=layer.modes_hidden), axes, "ortho").flatten(axes[0], -2)
     count = min(layer.modes_seq, math.prod(plane))
     lowest = _lowest_frequencies(count, *plane, dtype=torch.int64, device=u.device)
     weight = torch.view_as_complex(layer.fourier_weight[:count].to(u.dtype))

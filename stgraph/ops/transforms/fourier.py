@@ -19,7 +19,7 @@ ADJOINT_NORM: dict[str | None, str] = {"ortho": "ortho", "backward": "forward", 
 
 
 @full_precision
-def rfft(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ortho") -> Tensor:
+def rfft(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ortho", bins: int | None = None) -> Tensor:
     """Fourier transform of real signals along one or more axes, the half spectrum along the last of them.
 
     The values are those of :func:`torch.fft.rfftn`; the backward pass is a real inverse transform instead of a complex
@@ -29,13 +29,16 @@ def rfft(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "ortho")
         x: Real signals in float32 or float64.
         dim: The axis or axes.
         norm: ``"ortho"``, ``"backward"`` (or ``None``) or ``"forward"``, as in :mod:`torch.fft`.
+        bins: Number of bins to keep of the half spectrum, from the lowest frequency on; all by default.
 
     Examples:
         >>> rfft(torch.tensor([1.0, 0.0, 0.0, 0.0]), norm=None)
         tensor([1.+0.j, 1.+0.j, 1.+0.j])
     """
     axes = _axes(x, dim)
-    return _Analysis.apply(x, axes, _check_norm(norm), 1.0)  # type: ignore[no-any-return, no-untyped-call]
+    most = x.shape[axes[-1]] // 2 + 1
+    kept = most if bins is None else min(bins, most)
+    return _Analysis.apply(x, kept, axes, _check_norm(norm), 1.0)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def irfft(
@@ -91,29 +94,29 @@ def hartley(x: Tensor, dim: int | tuple[int, ...] = -1, norm: str | None = "orth
 
 
 class _Analysis(Function):
-    """The half spectrum, with its interior bins times ``interior``."""
+    """The first bins of the half spectrum, the interior ones times ``interior``."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, axes: tuple[int, ...], norm: str, interior: float) -> Tensor:
-        spectrum = rfftn(x, axes, norm)
+    def forward(x: Tensor, bins: int, axes: tuple[int, ...], norm: str, interior: float) -> Tensor:
+        spectrum = rfftn(x, axes, norm).narrow(axes[-1], 0, bins)
         return _scale_interior(spectrum, axes[-1], x.shape[axes[-1]], interior)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, ctx.axes, ctx.norm, ctx.interior = inputs
+        x, _, ctx.axes, ctx.norm, ctx.interior = inputs
         ctx.sizes = tuple(x.shape[axis] for axis in ctx.axes)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # The inverse transform counts every interior bin twice, once for its mirror image.
         out = _Synthesis.apply(grad, ctx.sizes, ctx.axes, ADJOINT_NORM[ctx.norm], ctx.interior / 2)  # type: ignore[no-untyped-call]
-        return out, None, None, None
+        return out, None, None, None, None
 
 
 class _Synthesis(Function):
-    """The signals whose half spectrum has its interior bins times ``interior``."""
+    """The signals whose half spectrum has the given first bins, the interior ones times ``interior``, and zeros."""
 
     generate_vmap_rule = True
 
@@ -130,8 +133,9 @@ class _Synthesis(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        out = _Analysis.apply(grad, ctx.axes, ADJOINT_NORM[ctx.norm], 2 * ctx.interior)  # type: ignore[no-untyped-call]
-        return out.narrow(ctx.axes[-1], 0, ctx.bins), None, None, None, None
+        norm = ADJOINT_NORM[ctx.norm]
+        out = _Analysis.apply(grad, ctx.bins, ctx.axes, norm, 2 * ctx.interior)  # type: ignore[no-untyped-call]
+        return out, None, None, None, None
 
 
 class _RealMap(Function):

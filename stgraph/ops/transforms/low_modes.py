@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from stgraph.ops.transforms.empty_fft import fftn, irfftn, rfftn
-from stgraph.ops.transforms.fourier import ADJOINT_NORM
+from stgraph.ops.transforms.empty_fft import fftn
+from stgraph.ops.transforms.fourier import irfft, rfft
 from stgraph.ops.transforms.precision import full_precision
 
 __all__ = ["low_mode_convolution", "low_mode_convolution_2d"]
@@ -41,9 +41,8 @@ def low_mode_convolution(x: Tensor, weight: Tensor, channels_last: bool = False)
     axis = -2 if channels_last else -1
     size = x.shape[axis]
     kept = min(weight.shape[2], size // 2 + 1)
-    spectrum = _Analysis.apply(x, kept, axis, "backward", 1.0)  # type: ignore[no-untyped-call]
-    mixed = _mix(spectrum, _narrow(weight, 2, 0, kept), channels_last)
-    return _Synthesis.apply(mixed, size, axis, "backward", 1.0)  # type: ignore[no-any-return, no-untyped-call]
+    mixed = _mix(rfft(x, axis, None, bins=kept), _narrow(weight, 2, 0, kept), channels_last)
+    return irfft(mixed, size, axis, None)
 
 
 @full_precision
@@ -77,7 +76,7 @@ def low_mode_convolution_2d(
     kept = min(weight.shape[3], width // 2 + 1)
     first = min(weight.shape[2], height if negative is None else height // 2 + 1)
     last = 0 if negative is None else min(weight.shape[2], height - first)
-    half = _Analysis.apply(x, kept, columns, "backward", 1.0)  # type: ignore[no-untyped-call]
+    half = rfft(x, columns, None, bins=kept)
     upper, middle, lower = fftn(half, (rows,)).split([first, height - first - last, last], dim=rows)
     mixed = _mix(upper, _narrow(_narrow(weight, 2, 0, first), 3, 0, kept), channels_last)
     shape = list(mixed.shape)
@@ -87,58 +86,7 @@ def low_mode_convolution_2d(
         matrices = _narrow(_narrow(negative, 2, negative.shape[2] - last, last), 3, 0, kept)
         parts.append(_mix(lower, matrices, channels_last))
     images = fftn(torch.cat(parts, dim=rows), (rows,), inverse=True)
-    return _Synthesis.apply(images, width, columns, "backward", 1.0)  # type: ignore[no-any-return, no-untyped-call]
-
-
-class _Analysis(Function):
-    """The first bins of the half spectrum, the interior ones times ``interior``."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, bins: int, axis: int, norm: str, interior: float) -> Tensor:
-        return _scale_interior(rfftn(x, (axis,), norm).narrow(axis, 0, bins), axis, x.shape[axis], interior)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, _, ctx.axis, ctx.norm, ctx.interior = inputs
-        ctx.size = x.shape[ctx.axis]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # The inverse transform counts every interior bin twice, once for its mirror image.
-        out = _Synthesis.apply(grad, ctx.size, ctx.axis, ADJOINT_NORM[ctx.norm], ctx.interior / 2)  # type: ignore[no-untyped-call]
-        return out, None, None, None, None
-
-
-class _Synthesis(Function):
-    """The signals whose half spectrum has the given first bins, the interior ones times ``interior``, and zeros."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(spectrum: Tensor, size: int, axis: int, norm: str, interior: float) -> Tensor:
-        if interior != 1:
-            spectrum = _scale_interior(spectrum.clone(), axis, size, interior)
-        return irfftn(spectrum, (size,), (axis,), norm)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        spectrum, _, ctx.axis, ctx.norm, ctx.interior = inputs
-        ctx.bins = spectrum.shape[ctx.axis]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        out = _Analysis.apply(grad, ctx.bins, ctx.axis, ADJOINT_NORM[ctx.norm], 2 * ctx.interior)  # type: ignore[no-untyped-call]
-        return out, None, None, None, None
-
-
-def _scale_interior(spectrum: Tensor, axis: int, size: int, factor: float) -> Tensor:
-    """Multiply, in place, the bins that stand for a pair of frequencies."""
-    last = min(spectrum.shape[axis], (size + 1) // 2)
-    if factor != 1 and last > 1:
-        spectrum.narrow(axis, 1, last - 1).mul_(factor)
-    return spectrum
+    return irfft(images, width, columns, None)
 
 
 class _Transpose(Function):
