@@ -2,8 +2,9 @@
 
 The unit of time is PyTorch's exact attention with the same projections and 8 heads in the same run, so that the figures
 carry to other machines. Beside them stand the limits that the layers are held to, in the same unit: what another
-implementation of the same layers takes, divided by 10 for wavelets and 40 for Hadamard transforms, and what a
-vectorised prototype of the formulas takes, where there is one. Images are in units of a spectral convolution
+implementation of the same layers took on another machine, divided by 10 for wavelets and 40 for Hadamard transforms,
+and what a vectorised prototype of the formulas took, where there is one. "x plain" is the time over that of the
+formula in plain PyTorch (``plain_spectral.py``), on this machine. Images are in units of a spectral convolution
 of 16 x 16 modes by three calls of torch.fft. Differences under 25 % are noise.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import measure
+from benchmarks.plain_spectral import PLAIN, ChannelsFirst  # noqa: F401
 from stgraph.nn import spectral
 
 CHANNELS, HEADS, NOISE = 128, 8, 1.25
@@ -126,18 +128,6 @@ class PlainConvolution(nn.Module):
         return torch.fft.irfft2(out, s=x.shape[-2:])
 
 
-class ChannelsFirst(nn.Module):
-    """A layer for ``[B, D, N]`` on a tensor that is laid out so, seen as ``[B, N, D]``."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layer(x.view(x.shape[0], x.shape[2], x.shape[1]))
-        return out
-
-
 class ChannelsLast(nn.Module):
     """A layer for ``[B, H, W, C]`` on a tensor that is laid out so, seen as ``[B, C, H, W]``."""
 
@@ -153,7 +143,10 @@ class ChannelsLast(nn.Module):
 def layer_step(make: str, shape: list[int]) -> measure.Step:
     """Forward and backward pass of a layer on an input of that shape."""
     torch.manual_seed(0)
-    layer = eval(make, {"s": spectral, "N": shape[1], **globals()})
+    return _step(eval(make, {"s": spectral, "N": shape[1], **globals()}), shape)
+
+
+def _step(layer: nn.Module, shape: list[int]) -> measure.Step:
     x = torch.randn(shape, requires_grad=True)
     ones = None
 
@@ -176,38 +169,38 @@ def verdict(units: float, limit: float) -> str:
 def compare(
     report: measure.Report, args: Namespace, rows: dict[str, Row], unit: str, size: int, shape: list[int]
 ) -> None:
-    """Time all layers at one size in turns with the unit, and measure their peak memory."""
-    case = f"{'tokens' if len(shape) == 3 else 'images'} {tuple(shape)}"
+    """Time all layers at one size in turns with the unit and the plain formulas, and measure their peak memory."""
+    tokens = len(shape) == 3
+    case = f"{'tokens' if tokens else 'images'} {tuple(shape)}"
     made = {"unit": unit, **{name: row.make for name, row in rows.items()}}
     steps = {name: layer_step(make, shape) for name, make in made.items()}
-    seconds = {
-        name: statistics.median(s) for name, s in measure.time_in_turns(steps, args.repeats, args.warmup).items()
-    }
-    table = [["layer", "ms", "units", "limit", "", "MiB"]]
+    plain = {f"plain {name}": _step(PLAIN[name](shape[1]), shape) for name in rows if tokens and name in PLAIN}
+    measured = measure.time_in_turns(steps | plain, args.repeats, args.warmup)
+    seconds = {name: statistics.median(values) for name, values in measured.items()}
+    table = [["layer", "ms", "units", "limit", "", "x plain", "MiB"]]
     for name, make in made.items():
         units = seconds[name] / seconds["unit"]
-        limit = None if name == "unit" else rows[name].limit(size) if len(shape) == 3 else _image_limit(rows[name])
-        peak = None
-        if args.memory:
-            peak = measure.peak_memory(__file__, "layer_step", {"make": make, "shape": shape}, report.threads)
-        judged = "" if limit is None else verdict(units, limit)
-        label = f"({unit.removesuffix('()')})" if name == "unit" else name
-        shown = "" if peak is None else f"{peak / measure.MIB:.1f}"
-        table.append(
-            [
-                label,
-                f"{1e3 * seconds[name]:.1f}",
-                f"{units:.3f}",
-                "" if limit is None else f"{limit:.3g}",
-                judged,
-                shown,
-            ]
-        )
-        report.records.append(
-            {"case": case, "layer": label, "seconds": seconds[name], "units": units, "limit": limit, "verdict": judged}
-            | ({} if peak is None else {"bytes": peak})
-        )
-    report.note(f"{case}\n\n{measure.format_table(table)}")
+        limit = None if name == "unit" else rows[name].limit(size) if tokens else _image_limit(rows[name])
+        ratio = seconds[name] / seconds[f"plain {name}"] if f"plain {name}" in plain else None
+        memory = {"make": make, "shape": shape}
+        peak = measure.peak_memory(__file__, "layer_step", memory, args.threads) if args.memory else None
+        record = {
+            "case": case,
+            "layer": f"({unit.removesuffix('()')})" if name == "unit" else name,
+            "seconds": seconds[name],
+            "units": units,
+            "limit": limit,
+            "verdict": "" if limit is None else verdict(units, limit),
+            "times_plain": ratio,
+            "bytes": peak,
+        }
+        report.records.append(record)
+        shown = [f"{value:{pattern}}" if value is not None else "" for value, pattern in (
+            (1e3 * seconds[name], ".1f"), (units, ".3f"), (limit, ".3g"), (record["verdict"], ""), (ratio, ".2f"),
+            (None if peak is None else peak / measure.MIB, ".1f"),
+        )]  # fmt: skip
+        table.append([str(record["layer"]), *shown])
+    report.note(f"{case}\n\n{measure.format_table(table)}\n")
 
 
 def _image_limit(row: Row) -> float | None:

@@ -130,7 +130,8 @@ def kernel_feature_attention(
     values = F.pad(v, (0, 1), value=1.0)
     if mask is not None:
         values = torch.where(mask.unsqueeze(-1), values, 0)
-    of_keys = k_features.mT @ values
+    # Transposed twice, so that the gradient in the features is laid out as they are.
+    of_keys = (values.mT @ k_features).mT
     if offset:
         of_keys = of_keys + offset * values.sum(dim=-2, keepdim=True)
     sums = q_features @ of_keys

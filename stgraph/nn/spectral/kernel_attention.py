@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stgraph.errors import InputError
 from stgraph.nn.spectral.feature_attention import HeadAttention
@@ -82,7 +83,7 @@ class KernelAttention(HeadAttention):
         if isinstance(self.kernel, RFFAttentionKernel):
             return random_feature_attention(q, k, v, self.kernel.scaled_projection(q.dtype), self.kernel.decay, keep)
         if isinstance(self.kernel, LearnableSpectralKernel):
-            q_features, k_features = (_shifted_elu(self.kernel.extract_features(t)) for t in (q, k))
+            q_features, k_features = (_ShiftedELU.apply(self.kernel.extract_features(t)) for t in (q, k))  # type: ignore[no-untyped-call]
             return kernel_feature_attention(q_features, k_features, v, keep)
         if num_quadratic_features(q.shape[-1]) < k.shape[-2]:
             return quadratic_attention(q, k, v, keep)
@@ -108,6 +109,20 @@ class KernelAttention(HeadAttention):
         return f"{super().extra_repr()}, kernel_type={self.kernel_type}{options.get(self.kernel_type, '')}"
 
 
-def _shifted_elu(x: Tensor) -> Tensor:
-    """The function elu(x) + 1, without the loss of digits where it is close to 0."""
-    return x.clamp(max=0).exp() + F.relu(x)
+class _ShiftedELU(torch.autograd.Function):
+    """The function elu(x) + 1, without the loss of digits where it is close to 0, and its derivative from its value."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clamp(max=0).exp_().add_(x.clamp(min=0))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        value: Tensor = ctx.saved_tensors[0]
+        return grad * value.clamp(max=1)
