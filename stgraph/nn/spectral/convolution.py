@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stgraph.errors import InputError, InputTypeError
-from stgraph.nn.spectral.tokens import check_tokens, over_grid
+from stgraph.nn.spectral.tokens import check_tokens, mix_tokens, over_grid
 from stgraph.ops.transforms.low_modes import low_mode_convolution, low_mode_convolution_2d
 
 __all__ = ["SpectralConv1d", "SpectralConv2d"]
@@ -64,9 +64,17 @@ class SpectralConv1d(nn.Module):
         """The weights as a complex view ``[in_channels, out_channels, modes]``."""
         return torch.view_as_complex(self.weights)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve sequences."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, batch: Tensor | None = None) -> Tensor:
+        """Convolve sequences.
+
+        Args:
+            x: Sequences ``[..., in_channels, N]``.
+            mask: Non-zero where a token is real, ``[..., N]``; others enter and leave as 0.
+            batch: Graph of each token, ``[N]``, sorted; each graph is then a sequence of its own length.
+        """
         _check_image(x, self.in_channels, axes=1)
+        if mask is not None or batch is not None:
+            return mix_tokens(self.convolve_tokens, x.mT, mask, batch).mT
         out: Tensor = low_mode_convolution(x, self.weights)
         return out
 

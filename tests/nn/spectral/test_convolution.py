@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +12,6 @@ from stgraph.errors import InputError, InputTypeError
 from stgraph.nn.spectral.convolution import SpectralConv1d, SpectralConv2d
 from stgraph.testing import LayerCase, parametrize_with_checks
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "spectral_golden.json").read_text())["layers"]
-CASES = [c for c in GOLDEN if c["class"].startswith("SpectralConv")]
 SIZES = [1, 2, 7, 31, 64, 100, 129]
 
 
@@ -46,16 +42,6 @@ def numpy_conv2d(x: Tensor, layer: SpectralConv2d) -> np.ndarray:
                 continue
             out[..., row, column] = spectrum[..., row, column] @ matrix
     return np.fft.irfft2(out, s=x.shape[-2:])
-
-
-@pytest.mark.parametrize("case", CASES, ids=[c["class"] for c in CASES])
-def test_golden(case: dict) -> None:
-    layer = {"SpectralConv1d": SpectralConv1d, "SpectralConv2d": SpectralConv2d}[case["class"]](
-        **case["kwargs"]
-    ).double()
-    layer.load_state_dict({k: torch.tensor(v, dtype=torch.float64) for k, v in case["state_dict"].items()})
-    out = layer(torch.tensor(case["input"], dtype=torch.float64))
-    torch.testing.assert_close(out, torch.tensor(case["output"], dtype=torch.float64), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("modes", [1, 4, 40])
@@ -207,3 +193,16 @@ def shape_with_two(inputs: tuple[Tensor, ...]) -> tuple[int, ...]:
 )
 def test_contract(case, check) -> None:
     check(case)
+
+
+def test_sequences_with_a_mask_or_of_several_lengths() -> None:
+    layer = SpectralConv1d(3, 2, 3).double()
+    x = torch.randn(2, 3, 9, dtype=torch.float64)
+    batch = torch.tensor([0, 0, 1, 1, 1, 1, 2, 2, 2])
+    alone = torch.cat([layer(x[..., batch == graph]) for graph in range(3)], dim=-1)
+    torch.testing.assert_close(layer(x, batch=batch), alone)
+    mask = torch.arange(9) < torch.tensor([[9], [4]])
+    out = layer(torch.where(mask.unsqueeze(1), x, torch.nan), mask)
+    torch.testing.assert_close(out[0], layer(x)[0])
+    torch.testing.assert_close(out[1, :, :4], layer(torch.where(mask.unsqueeze(1), x, 0))[1, :, :4])
+    assert bool((out[1, :, 4:] == 0).all())
