@@ -15,7 +15,6 @@ __all__ = ["full_precision"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -24,10 +23,10 @@ def full_precision(function: Function) -> Function:
 
     CPUs have no FFT in half precision, and an orthogonal matrix rounded to it is not orthogonal. Half-precision tensors
     among the positional arguments become float32, autocast is off inside, and real results return to the dtype of the
-    first argument.
+    first argument. Integers become torch's default dtype, as in :mod:`torch.fft`.
 
     Raises:
-        InputTypeError: If the first argument is not a tensor of a floating or complex dtype.
+        InputTypeError: If the first argument is not a tensor.
 
     Examples:
         >>> full_precision(torch.cumsum)(torch.ones(3, dtype=torch.bfloat16), 0).dtype
@@ -36,9 +35,10 @@ def full_precision(function: Function) -> Function:
 
     @functools.wraps(function)
     def run(x: Tensor, *arguments: Any, **options: Any) -> Any:
-        if not isinstance(x, Tensor) or x.dtype not in _EXACT + _HALF:
-            came = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise InputTypeError(f"{function.__name__} got {came}; expected a tensor of a floating or complex dtype")
+        if not isinstance(x, Tensor):
+            raise InputTypeError(f"{function.__name__} got {type(x).__name__}; expected a tensor")
+        if not (x.is_floating_point() or x.is_complex()):
+            x = x.to(torch.get_default_dtype())
         with torch.autocast(x.device.type, enabled=False):
             if x.dtype not in _HALF:
                 return function(x, *arguments, **options)

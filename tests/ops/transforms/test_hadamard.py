@@ -65,5 +65,5 @@ def test_other_sizes_are_refused(size: int) -> None:
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="norm is 'forward'"):
         fwht(torch.zeros(2), norm="forward")
-    with pytest.raises(InputTypeError, match=r"torch\.bool"):
-        fwht(torch.zeros(2, dtype=torch.bool))
+    with pytest.raises(InputTypeError, match="fwht got float"):
+        fwht(1.0)
