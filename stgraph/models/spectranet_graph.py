@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.nn.mgat import MGAT, EdgeGeometry
+from stgraph.nn.same import same_inputs
 from stgraph.ops.neighbors import grid_stencil, knn_graph
 
 __all__ = ["Geometry", "GraphGeometry", "grid_positions"]
@@ -74,7 +75,7 @@ class GraphGeometry(nn.Module):
         pos, edge_index, edge_attr = (getattr(batch, name, None) for name in ("pos", "edge_index", "edge_attr"))
         grid = getattr(batch, "grid", None)
         key = (pos, edge_index, edge_attr, None if grid is None else tuple(grid), batch.x.shape[1], mgat is None)
-        if self._kept is None or not _same_key(self._kept[0], key):
+        if self._kept is None or not same_inputs(self._kept[0], key):
             with torch.no_grad():
                 self._kept = (key, self._build(batch.x, pos, edge_index, edge_attr, key[3], mgat))
         return self._kept[1]
@@ -153,15 +154,3 @@ def _center_and_scale(pos: Tensor) -> tuple[Tensor, Tensor]:
 
 def _close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, atol=1e-6)
-
-
-def _same_key(kept: tuple[object, ...], given: tuple[object, ...]) -> bool:
-    return all(_same_item(a, b) for a, b in zip(kept, given, strict=True))
-
-
-def _same_item(a: object, b: object) -> bool:
-    if a is b:
-        return True
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
-    return not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b

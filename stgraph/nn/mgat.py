@@ -10,6 +10,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import softmax
 
 from stgraph.errors import InputError
+from stgraph.nn.same import same_inputs
 from stgraph.ops.sampled import EdgeStructure, edge_softmax, edge_structure, neighbor_sum, sampled_dot
 
 __all__ = ["MGAT", "EdgeGeometry"]
@@ -213,7 +214,11 @@ class MGAT(MessagePassing):
         if torch.compiler.is_compiling():
             return self.prepare(edge_index, edge_attr, x.shape[-2])
         kept = self._prepared
-        if kept is None or kept[2].structure.num_nodes != x.shape[-2] or not _same(kept[:2], (edge_index, edge_attr)):
+        if (
+            kept is None
+            or kept[2].structure.num_nodes != x.shape[-2]
+            or not same_inputs(kept[:2], (edge_index, edge_attr))
+        ):
             geometry = self.prepare(edge_index, edge_attr, x.shape[-2])
             self._prepared = (edge_index.clone(), edge_attr.clone(), geometry)
             return geometry
@@ -342,10 +347,3 @@ def _per_edge(node: Tensor, edge: Tensor, structure: EdgeStructure) -> Tensor:
     lead = node.shape[:-2]
     batched = node.reshape(-1, *node.shape[-2:]).transpose(0, 1) @ blocks.mT
     return torch.reshape(batched.transpose(0, 1), (*lead, structure.num_edges))
-
-
-def _same(kept: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> bool:
-    return all(
-        a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
-        for a, b in zip(kept, given, strict=True)
-    )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stgraph.errors import InputError
 from stgraph.nn.spectral.activations import activation_module
-from stgraph.nn.spectral.base import MixingLayer
+from stgraph.nn.spectral.base import MixingLayer, learned_properties
 from stgraph.nn.spectral.functional_dtype import apply_in_dtype
 from stgraph.nn.spectral.tokens import check_tokens, keep_mask, over_grid, over_padded_graphs
 from stgraph.ops.transforms.constants import constant_table
@@ -171,16 +171,7 @@ class AFNOMixing(MixingLayer):
 
     def get_spectral_properties(self) -> dict[str, Any]:
         """Return what holds for this instance."""
-        return {
-            "unitary": False,
-            "real_output": True,
-            "frequency_domain": True,
-            "energy_preserving": False,
-            "learnable_parameters": True,
-            "translation_equivariant": False,
-            "mode_truncation": True,
-            "adaptive": True,
-        }
+        return learned_properties(translation_equivariant=False, mode_truncation=True, adaptive=True)
 
     def extra_repr(self) -> str:
         """Show the sizes."""

@@ -22,6 +22,7 @@ __all__ = [
     "UnitaryMixingLayer",
     "drop",
     "dropout_module",
+    "learned_properties",
 ]
 
 
@@ -222,6 +223,23 @@ class FilterMixingLayer(MixingLayer):
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.hidden_dim}, sequence_length={self.sequence_length}"
+
+
+def learned_properties(**more: Any) -> dict[str, Any]:
+    """What holds for every layer with learned parameters on real coefficients, and ``more``.
+
+    Examples:
+        >>> learned_properties(levels=2)["levels"]
+        2
+    """
+    return {
+        "unitary": False,
+        "real_output": True,
+        "frequency_domain": True,
+        "energy_preserving": False,
+        "learnable_parameters": True,
+        **more,
+    }
 
 
 def drop(dropout: nn.Module, y: Tensor) -> Tensor:

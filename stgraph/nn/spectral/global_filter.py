@@ -32,12 +32,12 @@ class _GlobalFilter(FilterMixingLayer):
         self,
         hidden_dim: int,
         sequence_length: int,
-        activation: str,
-        dropout: float,
-        norm_eps: float,
-        learnable_filters: bool,
-        fft_norm: str | None,
-        filter_init_std: float,
+        activation: str = "sigmoid",
+        dropout: float = 0.0,
+        norm_eps: float = 1e-5,
+        learnable_filters: bool = True,
+        fft_norm: str | None = "ortho",
+        filter_init_std: float = 0.02,
     ) -> None:
         super().__init__(hidden_dim, sequence_length, dropout, norm_eps, learnable_filters)
         if filter_init_std < 0:
@@ -51,6 +51,11 @@ class _GlobalFilter(FilterMixingLayer):
                 self.register_parameter(name, nn.Parameter(table))
             else:
                 self.register_buffer(name, table)
+        if len(self._axes) == 1:
+            self.fft1d = FFT1D(norm=fft_norm)
+        else:
+            self.fft2d = FFT2D(norm=fft_norm)
+        self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -124,23 +129,6 @@ class GlobalFilterMixing(_GlobalFilter):
         (torch.Size([2, 12, 8]), torch.Size([2, 30, 8]))
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        sequence_length: int,
-        activation: str = "sigmoid",
-        dropout: float = 0.0,
-        norm_eps: float = 1e-5,
-        learnable_filters: bool = True,
-        fft_norm: str | None = "ortho",
-        filter_init_std: float = 0.02,
-    ) -> None:
-        super().__init__(
-            hidden_dim, sequence_length, activation, dropout, norm_eps, learnable_filters, fft_norm, filter_init_std
-        )
-        self.fft1d = FFT1D(norm=fft_norm)
-        self.reset_parameters()
-
     def forward(self, x: Tensor, mask: Tensor | None = None, batch: Tensor | None = None) -> Tensor:
         """Filter the tokens.
 
@@ -191,23 +179,6 @@ class GlobalFilterMixing2D(_GlobalFilter):
     """
 
     _axes = (-2, -1)
-
-    def __init__(
-        self,
-        hidden_dim: int,
-        sequence_length: int,
-        activation: str = "sigmoid",
-        dropout: float = 0.0,
-        norm_eps: float = 1e-5,
-        learnable_filters: bool = True,
-        fft_norm: str | None = "ortho",
-        filter_init_std: float = 0.02,
-    ) -> None:
-        super().__init__(
-            hidden_dim, sequence_length, activation, dropout, norm_eps, learnable_filters, fft_norm, filter_init_std
-        )
-        self.fft2d = FFT2D(norm=fft_norm)
-        self.reset_parameters()
 
     def forward(self, x: Tensor, mask: Tensor | None = None, batch: Tensor | None = None, grid: Any = None) -> Tensor:
         """Filter the plane.

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from stgraph.errors import InputError
 from stgraph.nn.dense_batch import DenseBatch
-from stgraph.nn.spectral.base import MixingLayer
+from stgraph.nn.same import same_inputs
+from stgraph.nn.spectral.base import MixingLayer, learned_properties
 from stgraph.nn.spectral.tokens import check_tokens
 from stgraph.ops.graph_fourier import laplacian_modes
 from stgraph.ops.transforms.precision import full_precision
@@ -39,7 +40,7 @@ class GraphModes(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return eigenvalues ``[G, K]`` and eigenvectors ``[N, K]`` of the G graphs, zero where one has fewer modes."""
         graph = (edge_index, num_nodes, edge_weight, batch)
-        if self._modes is None or self._graph is None or not all(map(_same, self._graph, graph)):
+        if self._modes is None or self._graph is None or not same_inputs(self._graph, graph):
             self._modes = self._compute(*graph)
             self._graph = tuple(part.clone() if isinstance(part, Tensor) else part for part in graph)
         return self._modes
@@ -154,15 +155,7 @@ class GraphFourierMixing(MixingLayer):
 
     def get_spectral_properties(self) -> dict[str, Any]:
         """Return what holds for this instance."""
-        return {
-            "unitary": False,
-            "real_output": True,
-            "frequency_domain": True,
-            "energy_preserving": False,
-            "learnable_parameters": True,
-            "permutation_equivariant": True,
-            "mode_truncation": True,
-        }
+        return learned_properties(permutation_equivariant=True, mode_truncation=True)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
@@ -178,11 +171,3 @@ def _low_modes(x: Tensor, vectors: Tensor, response: Tensor, batch: Tensor | Non
     dense = DenseBatch.of(batch, x.shape[-2])
     modes = dense.pad(vectors)
     return dense.unpad(modes @ (response * (modes.mT @ dense.pad(x))))
-
-
-def _same(kept: Any, given: Any) -> bool:
-    if kept is given:
-        return True
-    if isinstance(kept, Tensor) and isinstance(given, Tensor):
-        return kept.shape == given.shape and kept.device == given.device and torch.equal(kept, given)
-    return not isinstance(kept, Tensor) and not isinstance(given, Tensor) and bool(kept == given)

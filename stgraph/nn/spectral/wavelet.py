@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stgraph.errors import InputError
-from stgraph.nn.spectral.base import MixingLayer
+from stgraph.nn.spectral.base import MixingLayer, learned_properties
 from stgraph.nn.spectral.tokens import check_tokens, mix_tokens
 from stgraph.nn.spectral.transforms.wavelet import DWT1D
 from stgraph.nn.spectral.wavelet_levels import Alignment, attend
@@ -140,17 +140,9 @@ class WaveletMixing(MixingLayer):
 
     def get_spectral_properties(self) -> dict[str, Any]:
         """Return the properties of the layer and its options."""
-        return {
-            "unitary": False,
-            "real_output": True,
-            "frequency_domain": True,
-            "energy_preserving": False,
-            "learnable_parameters": True,
-            "multi_resolution": True,
-            "levels": self.levels,
-            "wavelet": self.wavelet,
-            "mixing_mode": self.mixing_mode,
-        }
+        return learned_properties(
+            multi_resolution=True, levels=self.levels, wavelet=self.wavelet, mixing_mode=self.mixing_mode
+        )
 
     def extra_repr(self) -> str:
         """Show the options."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stgraph.errors import InputError, InputTypeError
-from stgraph.nn.spectral.base import MixingLayer
+from stgraph.nn.spectral.base import MixingLayer, learned_properties
 from stgraph.nn.spectral.functional_dtype import apply_in_dtype
 from stgraph.nn.spectral.tokens import check_tokens, over_grid
 from stgraph.nn.spectral.transforms.wavelet import DWT2D
@@ -163,17 +163,9 @@ class WaveletMixing2D(MixingLayer):
 
     def get_spectral_properties(self) -> dict[str, Any]:
         """Return the properties of the layer and its options."""
-        return {
-            "unitary": False,
-            "real_output": True,
-            "frequency_domain": True,
-            "energy_preserving": False,
-            "learnable_parameters": True,
-            "multi_resolution": True,
-            "levels": self.levels,
-            "wavelet": self.wavelet,
-            "mixing_mode": self.mixing_mode,
-        }
+        return learned_properties(
+            multi_resolution=True, levels=self.levels, wavelet=self.wavelet, mixing_mode=self.mixing_mode
+        )
 
     def extra_repr(self) -> str:
         """Show the options."""
