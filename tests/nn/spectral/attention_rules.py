@@ -82,19 +82,3 @@ def shapes(layer: nn.Module, dim: int) -> None:
     torch.testing.assert_close(layer(strided), out, atol=1e-5, rtol=1e-4)
     for shape in ((0, 5, dim), (2, 0, dim)):
         assert layer(torch.zeros(shape)).shape == shape
-
-
-def traces(layer: nn.Module, tokens: int, dim: int) -> None:
-    x = random(2, tokens, dim)
-    mask = torch.ones(2, tokens, dtype=torch.bool)
-    mask[1, -1] = False
-    results = []
-    for function in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
-        leaf = x.clone().requires_grad_()
-        out = function(leaf, mask)
-        results.append((out, *torch.autograd.grad(out.square().sum(), [leaf, *layer.parameters()], allow_unused=True)))
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
-    exported = torch.export.export(layer, (x, mask)).module()
-    torch.testing.assert_close(exported(x, mask), layer(x, mask), atol=1e-5, rtol=1e-4)
-    torch._dynamo.reset()

@@ -196,20 +196,6 @@ def test_state_and_reset(mode):
     assert all(not torch.equal(before[name], value) for name, value in layer.state_dict().items())
 
 
-@pytest.mark.parametrize("mode", ["level", *(pytest.param(m, marks=pytest.mark.slow) for m in MODES[:2])])
-def test_compile_and_export(mode):
-    layer, x = make(mode, levels=1), tokens(2, 70, 5, dtype=torch.float32).requires_grad_()
-    grads = []
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    for function in (layer, compiled):
-        out = function(x)
-        grads.append((out, *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])))
-    for own, other in zip(*grads, strict=True):
-        torch.testing.assert_close(own, other, atol=1e-3, rtol=1e-4)
-    exported = torch.export.export(layer, (x.detach(),)).module()
-    torch.testing.assert_close(exported(x.detach()), layer(x.detach()))
-
-
 def test_properties_and_config():
     layer = WaveletMixing.from_config({"hidden_dim": 6, "wavelet": "sym3", "levels": 2, "mixing_mode": "channel"})
     assert isinstance(layer, MixingLayer)

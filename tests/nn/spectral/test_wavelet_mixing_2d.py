@@ -159,21 +159,6 @@ def test_state_reset_and_dropout(mode):
     assert all(parameter.isfinite().all() for parameter in layer.parameters())
 
 
-@pytest.mark.parametrize(
-    "mode", ["cross", *(pytest.param(m, marks=pytest.mark.slow) for m in ("subband", "attention"))]
-)
-def test_compile_and_export(mode):
-    layer, x = make(mode, levels=1).eval(), images(2, 3, 4, 5, dtype=torch.float32).requires_grad_()
-    results = []
-    for function in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
-        out = function(x)
-        results.append((out, *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])))
-    for own, other in zip(*results, strict=True):
-        torch.testing.assert_close(own, other, atol=1e-3, rtol=1e-3)
-    exported = torch.export.export(layer, (x.detach(),)).module()
-    torch.testing.assert_close(exported(x.detach()), layer(x.detach()))
-
-
 def test_properties_and_config():
     layer = WaveletMixing2D.from_config(SimpleNamespace(channels=4, wavelet="haar", levels=1, mixing_mode="cross"))
     assert layer.get_spectral_properties()["mixing_mode"] == "cross"
