@@ -39,7 +39,7 @@ def test_three_axes_equal_numpy() -> None:
     np.testing.assert_allclose(hartley(x, (0, 1, 2)).numpy(), full.real - full.imag, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (3, 5), (4, 6)])
 @pytest.mark.parametrize("norm", NORMS)
 def test_gradients(shape: tuple[int, int], norm: str | None) -> None:
     x = random(*shape).requires_grad_()

@@ -219,8 +219,11 @@ def test_bad_input():
     for dim in ((0, 0), (0, -2), (0,)):
         with pytest.raises(InputError, match="dim is"):
             dwt2(x, dim=dim)
-    with pytest.raises(TypeError, match="int64"):
-        dwt(torch.arange(8))
+
+
+def test_integers_are_transformed_as_numbers():
+    for own, other in zip(dwt(torch.arange(8)), dwt(torch.arange(8.0)), strict=True):
+        torch.testing.assert_close(own, other)
 
 
 def test_modules():
