@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from stgraph.errors import InputError
 from stgraph.nn.spectral.base import AttentionLayer
 from stgraph.nn.spectral.functional_dtype import linear_in_dtype
 from stgraph.nn.spectral.kernels import RFFAttentionKernel
-from stgraph.nn.spectral.tokens import check_tokens, keep_mask, over_padded_graphs
+from stgraph.nn.spectral.tokens import check_tokens, keep_mask, over_padded_graphs, refuse_both
 from stgraph.ops.random_features import kernel_feature_attention, random_feature_attention
 from stgraph.ops.transforms.precision import full_precision
 
@@ -55,9 +56,9 @@ class HeadAttention(AttentionLayer):
             if reset is not None:
                 reset()
 
+    @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None) -> Tensor:
         """Attention of heads ``[..., H, N, d]``; ``keep`` ``[..., 1, N]`` is False where a key does not count."""
-        raise NotImplementedError
 
     def weights(self, q: Tensor, k: Tensor, keep: Tensor | None) -> Tensor | None:
         """The weights ``[..., H, N, N]``, or None where no such matrix exists."""
@@ -82,11 +83,10 @@ class HeadAttention(AttentionLayer):
             InputError: If the input does not fit.
         """
         check_tokens(x, self.hidden_dim)
+        refuse_both(mask, batch)
         weights = None
         if batch is None:
             out, weights = self._attention(x, None if mask is None else keep_mask(mask, x), return_attention)
-        elif mask is not None:
-            raise InputError("both mask and batch are given; expected one of them")
         else:
             self._check_batched_weights(return_attention)
             out = over_padded_graphs(lambda dense, keep: self._attention(dense, keep, False)[0], x, batch)

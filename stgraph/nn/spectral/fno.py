@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,8 +78,9 @@ class _Operator(SpectralComponent):
             raise InputError(f"x has shape {tuple(x.shape)}; expected (..., H, W, {self.hidden_dim}), or grid as well")
         return self._operate(x)
 
+    @abstractmethod
     def _operate(self, x: Tensor) -> Tensor:
-        raise NotImplementedError  # pragma: no cover - abstract
+        """Apply the operator to sequences or images."""
 
     def extra_repr(self) -> str:
         """Show the sizes."""

@@ -42,7 +42,49 @@ class _FourierLayer(UnitaryMixingLayer):
         """Transform tokens without padding."""
 
 
-class FourierMixing(_FourierLayer):
+class _SpectrumLayer(_FourierLayer):
+    """The common part of the layers that return the spectrum itself, or its real part."""
+
+    _axes: tuple[int, ...]
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        dropout: float = 0.0,
+        norm_eps: float = 1e-5,
+        energy_tolerance: float = 1e-4,
+        fft_norm: str | None = "ortho",
+        keep_complex: bool = False,
+    ) -> None:
+        super().__init__(hidden_dim, dropout, norm_eps, energy_tolerance, fft_norm)
+        self.keep_complex = keep_complex
+        if len(self._axes) == 1:
+            self.fft1d = FFT1D(norm=fft_norm)
+        else:
+            self.fft2d = FFT2D(norm=fft_norm)
+
+    def _mix(self, x: Tensor) -> Tensor:
+        return self._spectrum(x) if self.keep_complex else real_fft(x, self._axes, self.fft_norm)
+
+    @abstractmethod
+    def _spectrum(self, x: Tensor) -> Tensor:
+        """The complex spectrum."""
+
+    def get_spectral_properties(self) -> dict[str, Any]:
+        """Return what holds for this instance."""
+        unitary = self.keep_complex and self.fft_norm == "ortho"
+        return {
+            "unitary": unitary,
+            "real_output": not self.keep_complex,
+            "frequency_domain": True,
+            "energy_preserving": unitary,
+            "translation_equivariant": False,
+            "magnitude_shift_invariant": True,
+            "learnable_parameters": False,
+        }
+
+
+class FourierMixing(_SpectrumLayer):
     r"""Real part of the Fourier transform over tokens and channels, the mixing of FNet.
 
     .. math::
@@ -72,28 +114,13 @@ class FourierMixing(_FourierLayer):
         torch.Size([2, 12, 8])
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        dropout: float = 0.0,
-        norm_eps: float = 1e-5,
-        energy_tolerance: float = 1e-4,
-        fft_norm: str | None = "ortho",
-        keep_complex: bool = False,
-    ) -> None:
-        super().__init__(hidden_dim, dropout, norm_eps, energy_tolerance, fft_norm)
-        self.keep_complex = keep_complex
-        self.fft2d = FFT2D(norm=fft_norm)
+    _axes = (-2, -1)
 
-    def _mix(self, x: Tensor) -> Tensor:
-        return self.fft2d.transform(x) if self.keep_complex else real_fft(x, (-2, -1), self.fft_norm)
-
-    def get_spectral_properties(self) -> dict[str, Any]:
-        """Return what holds for this instance."""
-        return _spectrum_properties(self.keep_complex, self.fft_norm)
+    def _spectrum(self, x: Tensor) -> Tensor:
+        return self.fft2d.transform(x)
 
 
-class FourierMixing1D(_FourierLayer):
+class FourierMixing1D(_SpectrumLayer):
     r"""Real part of the Fourier transform over the tokens, :math:`Y = \mathrm{Re}(F_N X)`.
 
     Channels do not mix. From J. Lee-Thorp et al., "FNet: Mixing tokens with Fourier transforms", NAACL 2022.
@@ -118,26 +145,14 @@ class FourierMixing1D(_FourierLayer):
         torch.Size([2, 12, 8])
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        dropout: float = 0.0,
-        norm_eps: float = 1e-5,
-        energy_tolerance: float = 1e-4,
-        fft_norm: str | None = "ortho",
-        keep_complex: bool = False,
-    ) -> None:
-        super().__init__(hidden_dim, dropout, norm_eps, energy_tolerance, fft_norm)
-        self.keep_complex = keep_complex
-        self.fft1d = FFT1D(norm=fft_norm)
+    _axes = (-2,)
 
-    def _mix(self, x: Tensor) -> Tensor:
-        return self.fft1d.transform(x, dim=-2) if self.keep_complex else real_fft(x, -2, self.fft_norm)
+    def _spectrum(self, x: Tensor) -> Tensor:
+        return self.fft1d.transform(x, dim=-2)
 
     def get_spectral_properties(self) -> dict[str, Any]:
         """Return what holds for this instance."""
-        properties = _spectrum_properties(self.keep_complex, self.fft_norm)
-        return {**properties, "sequence_mixing_only": True, "feature_preserving": True}
+        return {**super().get_spectral_properties(), "sequence_mixing_only": True, "feature_preserving": True}
 
 
 class RealFourierMixing(_FourierLayer):
@@ -267,16 +282,3 @@ class SeparableFourierMixing(_FourierLayer):
             "feature_mixing": self.mix_features,
             "learnable_parameters": False,
         }
-
-
-def _spectrum_properties(keep_complex: bool, norm: str | None) -> dict[str, Any]:
-    unitary = keep_complex and norm == "ortho"
-    return {
-        "unitary": unitary,
-        "real_output": not keep_complex,
-        "frequency_domain": True,
-        "energy_preserving": unitary,
-        "translation_equivariant": False,
-        "magnitude_shift_invariant": True,
-        "learnable_parameters": False,
-    }

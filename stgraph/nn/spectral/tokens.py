@@ -11,7 +11,15 @@ from torch import Tensor
 from stgraph.errors import InputError, InputTypeError
 from stgraph.nn.dense_batch import DenseBatch
 
-__all__ = ["check_tokens", "keep_mask", "mix_tokens", "over_graphs", "over_grid", "over_padded_graphs"]
+__all__ = [
+    "check_tokens",
+    "keep_mask",
+    "mix_tokens",
+    "over_graphs",
+    "over_grid",
+    "over_padded_graphs",
+    "refuse_both",
+]
 
 #: A layer's work on tokens ``[..., N, D]`` alone.
 Mixer = Callable[[Tensor], Tensor]
@@ -52,15 +60,20 @@ def keep_mask(mask: Tensor, x: Tensor) -> Tensor:
     return mask if mask.dtype == torch.bool else mask != 0
 
 
+def refuse_both(mask: Tensor | None, batch: Tensor | None) -> None:
+    """Require that tokens come with a mask or with a ``batch`` vector, or with neither."""
+    if mask is not None and batch is not None:
+        raise InputError("both mask and batch are given; expected one of them")
+
+
 def mix_tokens(function: Mixer, x: Tensor, mask: Tensor | None = None, batch: Tensor | None = None) -> Tensor:
     """Apply ``function`` to tokens ``[..., N, D]`` so that padding has no influence and graphs stay apart.
 
     Tokens that ``mask`` drops enter as 0 and leave as 0. With a PyG ``batch`` vector each graph is a sequence of its
     own length.
     """
+    refuse_both(mask, batch)
     if batch is not None:
-        if mask is not None:
-            raise InputError("both mask and batch are given; expected one of them")
         return over_graphs(function, x, batch)
     if mask is None:
         return function(x)
@@ -80,7 +93,7 @@ def over_graphs(function: Mixer, x: Tensor, batch: Tensor) -> Tensor:
     counts = graphs.mask.sum(dim=-1)
     sizes, kind = counts.unique(return_inverse=True)
     of_node = kind.repeat_interleave(counts)
-    return _by_kind(lambda group, i: function(group), x, of_node, [(int(size),) for size in sizes])
+    return _by_kind(function, x, of_node, [(int(size),) for size in sizes])
 
 
 def over_padded_graphs(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, batch: Tensor) -> Tensor:
@@ -111,35 +124,33 @@ def over_grid(function: Mixer, x: Tensor, grid: Any, layer: str, channels_last: 
             f"grid is {shapes if len(shapes) > 1 else shapes[0]}; expected {x.shape[-2]} cells, as x has nodes"
         )
     distinct = list(dict.fromkeys(shapes))
-    kind = torch.tensor([distinct.index(shape) for shape in shapes], device=x.device)
 
-    def on_images(images: Tensor, _: int) -> Tensor:
+    def on_images(images: Tensor) -> Tensor:
         if channels_last:
             return function(images)
         return function(images.movedim(-1, -3)).movedim(-3, -1)
 
     if len(distinct) == 1:
-        return _folded(on_images, x, 0, distinct[0])
+        return _folded(on_images, x, distinct[0])
+    kind = torch.tensor([distinct.index(shape) for shape in shapes], device=x.device)
     of_node = kind.repeat_interleave(torch.tensor(sizes, device=x.device))
     return _by_kind(on_images, x, of_node, distinct)
 
 
-def _by_kind(
-    function: Callable[[Tensor, int], Tensor], x: Tensor, of_node: Tensor, shapes: Sequence[tuple[int, ...]]
-) -> Tensor:
+def _by_kind(function: Mixer, x: Tensor, of_node: Tensor, shapes: Sequence[tuple[int, ...]]) -> Tensor:
     """Apply ``function`` to ``[..., G, *shape, D]`` for the graphs of each shape, and put the nodes back in place."""
     if len(shapes) == 1:
-        return _folded(function, x, 0, shapes[0])
+        return _folded(function, x, shapes[0])
     nodes = [(of_node == i).nonzero().squeeze(-1) for i in range(len(shapes))]
-    parts = [_folded(function, x.index_select(-2, own), i, shapes[i]) for i, own in enumerate(nodes)]
+    parts = [_folded(function, x.index_select(-2, own), shape) for own, shape in zip(nodes, shapes, strict=True)]
     if not parts:
         return x
     return torch.cat(parts, dim=-2).index_select(-2, torch.cat(nodes).argsort())
 
 
-def _folded(function: Callable[[Tensor, int], Tensor], x: Tensor, kind: int, shape: tuple[int, ...]) -> Tensor:
+def _folded(function: Mixer, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     folded = x.unflatten(-2, (-1, *shape))
-    return function(folded, kind).flatten(-1 - len(shape) - 1, -2)
+    return function(folded).flatten(-1 - len(shape) - 1, -2)
 
 
 def _grid_shapes(grid: Any, layer: str) -> list[tuple[int, int]]:

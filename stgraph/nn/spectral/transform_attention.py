@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stgraph.errors import InputError
 from stgraph.nn.spectral.base import AttentionLayer
-from stgraph.nn.spectral.tokens import check_tokens, keep_mask, over_graphs
+from stgraph.nn.spectral.tokens import check_tokens, keep_mask, over_graphs, refuse_both
 from stgraph.nn.spectral.transforms import FFT1D, HadamardTransform
 from stgraph.nn.spectral.transforms.base import Transform
 from stgraph.ops.transforms.fourier import irfft, rfft
@@ -49,8 +49,10 @@ class TransformAttention(AttentionLayer):
     ) -> None:
         super().__init__(hidden_dim, num_heads, dropout)
         self.head_dim, self.normalize, self.use_bias = hidden_dim // num_heads, normalize, use_bias
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            self.add_module(name, nn.Linear(hidden_dim, hidden_dim, bias=use_bias))
+        self.q_proj = nn.Linear(hidden_dim, hidden_dim, bias=use_bias)
+        self.k_proj = nn.Linear(hidden_dim, hidden_dim, bias=use_bias)
+        self.v_proj = nn.Linear(hidden_dim, hidden_dim, bias=use_bias)
+        self.out_proj = nn.Linear(hidden_dim, hidden_dim, bias=use_bias)
         self._groups: list[tuple[Transform, list[int]]] = []
         for i, transform in enumerate(heads):
             for other, members in self._groups:
@@ -65,7 +67,7 @@ class TransformAttention(AttentionLayer):
 
     def reset_parameters(self) -> None:
         """Draw new projections, as :class:`torch.nn.Linear` does."""
-        for projection in self._projections():
+        for projection in (self.q_proj, self.k_proj, self.v_proj, self.out_proj):
             projection.reset_parameters()
 
     def forward(
@@ -84,20 +86,16 @@ class TransformAttention(AttentionLayer):
             batch: Graph of each token, ``[N]``, sorted; each graph is then a sequence of its own length.
         """
         check_tokens(x, self.hidden_dim)
-        if batch is not None and mask is not None:
-            raise InputError("both mask and batch are given; expected one of them")
+        refuse_both(mask, batch)
         if batch is None:
             out = self._attend(x, None if mask is None else keep_mask(mask, x).unsqueeze(-1))
         else:
             out = over_graphs(lambda tokens: self._attend(tokens, None), x, batch)
         return (out, None) if return_attention else out
 
-    def _projections(self) -> list[nn.Linear]:
-        return [self.get_submodule(name) for name in ("q_proj", "k_proj", "v_proj", "out_proj")]  # type: ignore[misc]
-
+    @abstractmethod
     def _scales(self) -> list[Tensor]:
         """One scale for each channel of each group, ``[channels]``."""
-        raise NotImplementedError  # pragma: no cover - abstract
 
     def _attend(self, x: Tensor, keep: Tensor | None) -> Tensor:
         if keep is not None:
@@ -110,15 +108,16 @@ class TransformAttention(AttentionLayer):
             for weight, bias, (transform, _), scale in parts
         ]
         joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
-        output = self._projections()[-1]
-        weight = output.weight.to(x.dtype) if len(mixed) == 1 else output.weight.to(x.dtype)[:, self._columns]
-        bias = output.bias.to(x.dtype) if self.use_bias else None
+        weight = self.out_proj.weight.to(x.dtype)
+        if len(mixed) > 1:
+            weight = weight[:, self._columns]
+        bias = self.out_proj.bias.to(x.dtype) if self.use_bias else None
         out: Tensor = self.dropout(F.linear(joined, weight, bias))
         return out.to(x.dtype)
 
     def _weights(self, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor | None]]:
         """Weights ``[3 C, D]`` and biases ``[3 C]`` of queries, keys and values of each group of C channels."""
-        inputs = self._projections()[:3]
+        inputs = (self.q_proj, self.k_proj, self.v_proj)
         sizes = [self.head_dim * len(members) for _, members in self._groups]
         weight = torch.stack([projection.weight for projection in inputs]).to(dtype)
         grouped = weight if len(sizes) == 1 else weight[:, self._columns]

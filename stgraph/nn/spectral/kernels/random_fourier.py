@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +47,9 @@ class _FourierFeatures(RandomFeatureMap):
         self.omega.copy_(self._directions(generator))
         self.bias.copy_(2 * math.pi * torch.rand(self.num_features, generator=generator))
 
+    @abstractmethod
     def _directions(self, generator: torch.Generator | None) -> Tensor:
-        raise NotImplementedError
+        """Draw the directions ``[d, m]``, or what they are made of."""
 
     def _project(self, x: Tensor) -> Tensor:
         return x @ self.omega.to(x.dtype)
