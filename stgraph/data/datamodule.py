@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,7 +19,7 @@ from stgraph.data.splits import (
     train_val_split,
     window_starts,
 )
-from stgraph.data.windows import WindowLoader
+from stgraph.data.windows import WindowLoader, check_starts
 from stgraph.errors import InputError
 
 __all__ = ["STAGES", "GraphToDevice", "SeriesDataModule"]
@@ -87,6 +87,10 @@ class SeriesDataModule(LightningDataModule):
         seed: Seed of the order of the training windows.
         max_gap: Longest time from one step to the next inside a window (see :func:`~stgraph.data.window_starts`).
         period_break: Number of steps after which the series breaks, such as those of a service day.
+        starts: First steps of the windows of ``"train"``, ``"val"`` and ``"test"``, instead of a split.
+        input_mask: Whether batches have ``x_mask``; without it a model takes unobserved inputs for values of 0.
+        loss_mask: Which values ``[N, T, C]`` count as targets in training and validation; the observed ones by default.
+            A batch has one mask, so this needs ``input_mask=False``.
 
     Raises:
         InputError: If a period is too short for a window or has no observed target.
@@ -115,21 +119,35 @@ class SeriesDataModule(LightningDataModule):
         seed: int = 0,
         max_gap: float | str | None = None,
         period_break: int | None = None,
+        starts: Mapping[str, Tensor] | None = None,
+        input_mask: bool = True,
+        loss_mask: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.series, self.test_series = series, test_series
+        self.input_mask, self._training = input_mask, _with_mask(series, loss_mask, input_mask)
         self.input_steps, self.horizon = input_steps, horizon
         self.batch_size, self.seed, self.stride = batch_size, seed, stride
         self._rules: dict[str, Any] = {"stride": stride, "max_gap": max_gap, "period_break": period_break}
         self._move = GraphToDevice()
         dates = (val_start, test_start)
-        if windows == "window_first":
+        if starts is not None:
+            if test_series is not None or split is not None or any(date is not None for date in dates):
+                raise InputError("starts says which windows there are; leave out test_series, split and dates")
+            self.starts = self._given(starts)
+        elif windows == "window_first":
             if any(date is not None for date in dates):
                 raise InputError("val_start and test_start need windows='split_first'; got windows='window_first'")
             self.starts = self._window_first(split)
         else:
             self.starts = self._split_first(split, *dates)
         self._check()
+
+    def _given(self, starts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if sorted(starts) != sorted(STAGES):
+            raise InputError(f"starts has {sorted(starts)}; expected {sorted(STAGES)}")
+        last = self.series.x.shape[1] - self.input_steps - self.horizon
+        return {stage: check_starts(starts[stage], last) for stage in STAGES}
 
     def _window_first(self, split: Sequence[float] | None) -> dict[str, Tensor]:
         if self.test_series is None:
@@ -192,7 +210,9 @@ class SeriesDataModule(LightningDataModule):
         return bool((reached < first + self.horizon).any())
 
     def _series_of(self, stage: str) -> Data:
-        return self.test_series if stage == "test" and self.test_series is not None else self.series
+        if stage == "test":
+            return self.series if self.test_series is None else self.test_series
+        return self._training
 
     @property
     def train_series(self) -> Data:
@@ -212,6 +232,7 @@ class SeriesDataModule(LightningDataModule):
             seed=self.seed,
             rank=rank,
             world_size=world_size,
+            input_mask=self.input_mask,
         )
 
     def _shared_loader(self, stage: str, shuffle: bool = False) -> WindowLoader:
@@ -239,6 +260,18 @@ class SeriesDataModule(LightningDataModule):
     def transfer_batch_to_device(self, batch: Data, device: torch.device, dataloader_idx: int) -> Data:
         """Move a batch, the graph only once."""
         return self._move(batch, device)
+
+
+def _with_mask(series: Data, mask: Tensor | None, input_mask: bool) -> Data:
+    if mask is None:
+        return series
+    if input_mask:
+        raise InputError("loss_mask is given with input_mask=True; a batch has one mask")
+    if mask.shape != series.x.shape:
+        raise InputError(f"loss_mask has shape {tuple(mask.shape)}; expected {tuple(series.x.shape)}")
+    masked = copy.copy(series)
+    masked.mask = mask
+    return masked
 
 
 def _shares(split: Sequence[float] | None, count: int, default: tuple[float, ...]) -> tuple[float, ...]:

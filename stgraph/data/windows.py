@@ -168,6 +168,7 @@ class WindowLoader:
         seed: Seed of the shuffling.
         rank: Number of this process. It gets every ``world_size``-th window of each batch, which may be none.
         world_size: Number of processes.
+        input_mask: Whether batches have ``x_mask``; without it a model takes unobserved inputs for values of 0.
 
     Raises:
         InputError: If the series is too short, or an argument is out of range.
@@ -194,6 +195,7 @@ class WindowLoader:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        input_mask: bool = True,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; expected at least 1")
@@ -204,11 +206,12 @@ class WindowLoader:
         series = _check_series(data)
         steps = series["x"].shape[1]
         every = window_starts(steps, input_steps, horizon)  # raises where P, Q and T do not fit
-        self.starts = every if starts is None else _check_starts(starts, last=int(every[-1]))
+        self.starts = every if starts is None else check_starts(starts, last=int(every[-1]))
         self._windows = [
             (_WINDOWED[key], _Windows(value, _time_dim(key, value), input_steps, input_steps + horizon))
             for key, value in series.items()
         ]
+        self._left_out = () if input_mask else ("x_mask",)
         self._device = series["x"].device
         self._graph = WindowBatch(**{key: value for key, value in data.to_dict().items() if key not in _WINDOWED})
         self._epoch = 0
@@ -251,6 +254,8 @@ class WindowLoader:
         (store,) = batch.stores  # setting attributes of the batch itself takes longer than the gather
         for (past, future), windows in self._windows:
             store[past], store[future] = windows.gather(starts)
+        for name in self._left_out:
+            store.pop(name, None)
         store["start"] = starts
         return batch
 
@@ -324,7 +329,12 @@ def _check_series(data: Data) -> dict[str, Tensor]:
     return series
 
 
-def _check_starts(starts: Tensor, last: int) -> Tensor:
+def check_starts(starts: Tensor, last: int) -> Tensor:
+    """Return the first steps of windows as int64 on the CPU.
+
+    Raises:
+        InputError: If they are no indices between 0 and ``last``, or none.
+    """
     starts = torch.as_tensor(starts)
     if starts.dim() != 1 or starts.numel() == 0 or starts.is_floating_point() or starts.dtype == torch.bool:
         raise InputError(

@@ -32,7 +32,8 @@ __all__ = [
     "write_tensors",
 ]
 
-#: The quantity that decides which checkpoint is the best: validation RMSE over all targets, in data units.
+#: The quantity that decides which checkpoint is the best unless said otherwise: validation RMSE over all targets, in
+#: data units.
 MONITOR = "val_rmse"
 
 #: Key of what stgraph adds to a Lightning checkpoint.
@@ -146,11 +147,14 @@ class RunCheckpoints(Checkpoint):
     Args:
         folder: Folder of the checkpoints.
         every_n_steps: Write ``last.ckpt`` after so many optimizer steps too.
+        monitor: Validation error that decides which weights are the best.
     """
 
-    def __init__(self, folder: str | Path, every_n_steps: int | None = None) -> None:
+    def __init__(self, folder: str | Path, every_n_steps: int | None = None, monitor: str = MONITOR) -> None:
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
+        self.monitor = monitor
+        self.best_values: dict[str, float] = {}
         self.best_score: float | None = None
         self.best_epoch: int | None = None
         self.stopped = False
@@ -176,9 +180,10 @@ class RunCheckpoints(Checkpoint):
         """Keep the weights if they are the best so far."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        score = float(trainer.callback_metrics[MONITOR])
+        score = float(trainer.callback_metrics[self.monitor])
         if self.best_score is None or score < self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch
+            self.best_values = {name: float(trainer.callback_metrics[name]) for name in ("val_rmse", "val_mae")}
             trainer.save_checkpoint(self.best_path, weights_only=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -188,11 +193,17 @@ class RunCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to know."""
-        return {"best_score": self.best_score, "best_epoch": self.best_epoch, "stopped": self.stopped}
+        return {
+            "best_score": self.best_score,
+            "best_epoch": self.best_epoch,
+            "best_values": dict(self.best_values),
+            "stopped": self.stopped,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        self.best_values = dict(state_dict["best_values"])
         self.stopped = state_dict["stopped"]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ __all__ = ["Forecasting"]
 
 
 class Forecasting(LightningModule):
-    """Train a forecaster with AdamW on the loss of :class:`~stgraph.nn.losses.ForecastLoss`.
+    """Train a forecaster with Adam or AdamW on the loss of :class:`~stgraph.nn.losses.ForecastLoss`.
 
     Every step seeds the random numbers of dropout from the seed, the epoch, the step and the process. So a run that was
     interrupted continues with the same bits, validation disturbs nothing, and no state of a generator has to be saved.
@@ -35,7 +35,7 @@ class Forecasting(LightningModule):
     Args:
         model: The forecaster, already fitted to the training series (:meth:`~stgraph.models.Forecaster.fit`).
         loss: Weights of the loss.
-        optimizer: AdamW and its schedule.
+        optimizer: The optimizer and its schedule.
         seed: Seed of dropout.
         compile: Compile the model with ``torch.compile``.
         description: Name and arguments of the model, ``{"name": ..., "arguments": {...}}``; saved in checkpoints, so
@@ -177,11 +177,17 @@ class Forecasting(LightningModule):
         return {"train_loss": total / windows if windows else math.nan, **self._validation}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW with the schedule asked for."""
+        """Return the optimizer with the schedule asked for."""
         options = self.optimizer_options
-        optimizer = torch.optim.AdamW(self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+        optimizer = kind(
+            self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, eps=options.eps
+        )
         if options.schedule == "constant":
             return optimizer
+        if options.schedule == "multi_step":
+            steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.milestones, options.gamma)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
         if options.schedule == "one_cycle":
             scheduler: Any = torch.optim.lr_scheduler.OneCycleLR(
                 optimizer, options.learning_rate, total_steps=self._total_steps()

@@ -25,6 +25,8 @@ from stgraph.tasks.checkpoints import load_forecaster, read_checkpoint, write_at
 from stgraph.tasks.evaluation import Forecasts, evaluate, evaluate_baselines, forecast
 from stgraph.tasks.folder import RunFolder, read_config
 from stgraph.tasks.options import RunOptions
+from stgraph.tasks.protocols.protocol import family_of, get_protocol
+from stgraph.tasks.protocols.training import as_inputs
 from stgraph.tasks.series import load_series, make_datamodule, read_series, share_graph
 
 __all__ = ["LoadedRun", "evaluate_run", "predict_run", "write_forecasts"]
@@ -58,7 +60,7 @@ class LoadedRun:
         options = self.options
         series, test_series = load_series(options.data, options.model.num_neighbors)
         check_fit(self.model, series, str(options.data.path))
-        return make_datamodule(series, test_series, options.data, options.seed)
+        return make_datamodule(series, test_series, options.data, options.seed, options.protocol)
 
     def read(self, path: str, coords: str | None = None) -> Data:
         """Read another period of the same nodes and give it the graph of the run.
@@ -71,6 +73,19 @@ class LoadedRun:
         series = read_series(path, options, quiet=True)
         check_fit(self.model, series, path)
         return share_graph(self.graph, series, path)
+
+    def loader(self, series: Data, starts: Tensor | None = None) -> WindowLoader:
+        """Return windows of another series, all by default, with gaps fed as in the training of the run."""
+        protocol, family = get_protocol(self.options.protocol or "strict"), family_of(str(self.options.data.path))
+        series, input_mask = as_inputs(series, protocol, family)
+        return WindowLoader(
+            series,
+            self.model.input_steps,
+            self.model.horizon,
+            starts=starts,
+            batch_size=self.options.data.batch_size,
+            input_mask=input_mask,
+        )
 
 
 def check_fit(model: Forecaster, series: Data, name: str) -> None:
@@ -104,11 +119,8 @@ def evaluate_run(
     Returns:
         dict: ``model``, ``test`` (errors) and ``baselines``.
     """
-    model, size = run.model, run.options.data.batch_size
-    if series is None:
-        loader = run.datamodule.loader("test")
-    else:
-        loader = WindowLoader(series, model.input_steps, model.horizon, batch_size=size)
+    model = run.model
+    loader = run.datamodule.loader("test") if series is None else run.loader(series)
     names = run.graph.get("channel_names")
     result: dict[str, Any] = {"model": run.options.model.name, "test": evaluate(model, loader, device, names)}
     result["baselines"] = {}
@@ -137,14 +149,7 @@ def predict_run(
         starts = torch.tensor([first])
     else:
         starts = torch.arange(steps - model.input_steps + 1)
-    loader = WindowLoader(
-        extended(series, model.horizon),
-        model.input_steps,
-        model.horizon,
-        starts=starts,
-        batch_size=run.options.data.batch_size,
-    )
-    return forecast(model, loader, device)
+    return forecast(model, run.loader(extended(series, model.horizon), starts), device)
 
 
 def extended(series: Data, horizon: int) -> Data:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from stgraph.errors import InputError
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import LossOptions, SpecTraNetOptions
+from stgraph.tasks.protocols.protocol import get_protocol
 
 __all__ = [
     "BASELINES",
@@ -107,24 +108,35 @@ class ModelOptions(SpecTraNetOptions, FNOOptions):
 
     Args:
         name: Name of the model.
+        arguments: Hyper-parameters of the other models, by the names of their constructors.
     """
 
     name: str = "spectranet"
+    arguments: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass
 class OptimizerOptions:
-    """AdamW and its schedule.
+    """The optimizer and its schedule.
 
     Args:
+        name: "adamw" decays weights apart from the gradient, "adam" through it.
         learning_rate: Learning rate; the highest one for schedule="one_cycle".
-        weight_decay: Decoupled weight decay.
-        schedule: "cosine" falls to zero over the epochs, "one_cycle" rises and falls over the steps.
+        weight_decay: Weight decay.
+        eps: Constant that keeps the update finite where gradients vanish.
+        schedule: "cosine" falls to zero over the epochs, "one_cycle" rises and falls over the steps, "multi_step"
+            multiplies by gamma at each milestone.
+        milestones: Epochs of schedule="multi_step".
+        gamma: Factor of schedule="multi_step".
     """
 
+    name: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 5e-4
     weight_decay: float = 1e-3
-    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
+    eps: float = 1e-8
+    schedule: Literal["cosine", "one_cycle", "constant", "multi_step"] = "cosine"
+    milestones: list[int] = dataclasses.field(default_factory=list)
+    gamma: float = 0.1
 
 
 @dataclasses.dataclass
@@ -138,7 +150,8 @@ class TrainerOptions:
         num_nodes: Number of machines.
         precision: Numerical precision, such as "32-true", "bf16-mixed" or "16-mixed".
         gradient_clip_val: Largest norm of the gradient; null never clips.
-        early_stopping: Stop after this many epochs without a better validation RMSE.
+        monitor: Validation error that chooses the best epoch.
+        early_stopping: Stop after this many epochs without a better validation error.
         max_time: Longest training time as DD:HH:MM:SS.
         limit_train_batches: Training batches in an epoch, as a number or a share.
         limit_val_batches: Validation batches, as a number or a share.
@@ -155,6 +168,7 @@ class TrainerOptions:
     num_nodes: int = 1
     precision: str = "32-true"
     gradient_clip_val: float | None = 1.0
+    monitor: Literal["val_rmse", "val_mae"] = "val_rmse"
     early_stopping: int | None = None
     max_time: str | None = None
     limit_train_batches: int | float | None = None
@@ -176,6 +190,8 @@ class RunOptions:
         loss: Weights of the loss.
         optimizer: AdamW and its schedule.
         trainer: How to train.
+        protocol: Protocol of split, scaler, nulls and loss mask by name ("dcrnn", "basicts", ...); "strict", which
+            takes all from the options, where none is named.
         seed: Seed of the weights, of dropout and of the order of the windows.
         seeds: Repeat the run with so many seeds, each in a folder of its own, and report mean and standard deviation.
         output: Folder of the run; runs/<name of the data> by default.
@@ -192,6 +208,7 @@ class RunOptions:
     loss: LossOptions = dataclasses.field(default_factory=LossOptions)
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
     trainer: TrainerOptions = dataclasses.field(default_factory=TrainerOptions)
+    protocol: str | None = None
     seed: int = 42
     seeds: int = 1
     output: str | None = None
@@ -231,6 +248,7 @@ class RunOptions:
             raise InputError("no data: name a file or one of the data sets " + ", ".join(DATASETS))
         if self.overwrite and self.resume:
             raise InputError("overwrite and resume exclude each other: one replaces the run, the other continues it")
+        get_protocol(self.protocol or "strict")
         unknown = sorted(set(self.baselines) - set(BASELINES))
         if unknown:
             raise InputError(f"baselines names {unknown}; expected some of {list(BASELINES)}")

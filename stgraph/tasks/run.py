@@ -35,6 +35,8 @@ from stgraph.tasks.folder import RunFolder, default_output, write_json
 from stgraph.tasks.forecasting import Forecasting
 from stgraph.tasks.logs import RunLog
 from stgraph.tasks.options import RunOptions
+from stgraph.tasks.protocols import family_of
+from stgraph.tasks.protocols.scaling import fit_under_protocol
 from stgraph.tasks.series import describe_model, graph_of, load_series, make_datamodule, resolve_data, resolve_model
 from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, number_of_devices, quiet_lightning
 
@@ -145,7 +147,7 @@ def prepare(options: RunOptions) -> tuple[RunOptions, SeriesDataModule]:
     """
     data = resolve_data(options.data)
     series, test_series = load_series(data, resolve_model(options.model, None).num_neighbors)
-    datamodule = make_datamodule(series, test_series, data, options.seed)
+    datamodule = make_datamodule(series, test_series, data, options.seed, options.protocol)
     model = resolve_model(options.model, series.x.shape[0])
     return dataclasses.replace(options, data=data, model=model), datamodule
 
@@ -158,6 +160,7 @@ class _Run:
         self.resume_from = folder.last if resume and folder.last.is_file() else None
         self.description = describe_model(options.model, datamodule, options.data.out_channels)
         model = build_model(self.description).fit(datamodule.train_series, datamodule.starts["train"])
+        fit_under_protocol(model, datamodule, options.protocol, family_of(str(options.data.path)))
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.task = Forecasting(
             model,
@@ -256,7 +259,8 @@ def _training_summary(trainer: Trainer) -> dict[str, Any]:
         raise RuntimeError("training wrote no checkpoint: it ended before the first validation")
     seconds = log.epoch_seconds
     return {
-        "best_val_rmse": checkpoints.best_score,
+        "best_val_rmse": checkpoints.best_values.get("val_rmse"),
+        "best_val_mae": checkpoints.best_values.get("val_mae"),
         "best_epoch": checkpoints.best_epoch,
         "epochs": len(seconds),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,

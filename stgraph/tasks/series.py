@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from torch_geometric.data import Data
 
 from stgraph.data.datamodule import SeriesDataModule
 from stgraph.errors import InputError
+from stgraph.models import get_model
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import SpecTraNetOptions, nearest_name
 from stgraph.tasks.options import DATASETS, DataOptions, ModelOptions
+from stgraph.tasks.protocols import family_of, get_protocol
+from stgraph.tasks.protocols.training import protocol_datamodule
 
 __all__ = [
     "calendar_periods",
@@ -34,6 +39,19 @@ GRAPH_KEYS = ("pos", "edge_index", "edge_attr", "edge_weight", "static", "grid",
 
 #: The hyper-parameters of each model that has some.
 _OPTIONS: dict[str, type[SpecTraNetOptions] | type[FNOOptions]] = {"fno": FNOOptions, "spectranet": SpecTraNetOptions}
+
+#: What the data says of a model, so that nobody has to.
+_FROM_DATA = (
+    "in_channels",
+    "input_steps",
+    "horizon",
+    "out_channels",
+    "num_nodes",
+    "pos_dim",
+    "calendar_periods",
+    "steps_per_cycle",
+    "grid",
+)
 
 _SECOND = 1e9
 _CALENDAR = (86400 * _SECOND, 7 * 86400 * _SECOND, 365.2425 * 86400 * _SECOND)
@@ -191,8 +209,13 @@ def _adjacency(options: DataOptions, nodes: int) -> Tensor:
     return torch.from_numpy(matrix).float()
 
 
-def make_datamodule(series: Data, test_series: Data | None, options: DataOptions, seed: int) -> SeriesDataModule:
-    """Split the series of a run into windows."""
+def make_datamodule(
+    series: Data, test_series: Data | None, options: DataOptions, seed: int, protocol: str | None = None
+) -> SeriesDataModule:
+    """Split the series of a run into windows, as its options or a protocol other than ``strict`` say."""
+    rules = get_protocol(protocol or "strict")
+    if rules.name != "strict":
+        return protocol_datamodule(series, options, seed, rules, family_of(options.path or ""))
     if options.input_steps is None or options.horizon is None:
         raise InputError("input_steps and horizon are not set; call resolve_data first")
     return SeriesDataModule(
@@ -227,6 +250,21 @@ def calendar_periods(series: Data) -> list[float]:
     return [period / step for period in _CALENDAR if period > 2 * step and covered >= _CYCLES * period]
 
 
+def steps_per_cycle(series: Data) -> int:
+    """Return the number of steps of a day, or of a year where a step lasts a day or longer; 1 without a calendar.
+
+    >>> hours = torch.arange(48) * 3_600_000_000_000
+    >>> steps_per_cycle(Data(x=torch.zeros(1, 48, 1), time=hours))
+    24
+    """
+    time = series.get("time")
+    if time is None or time.is_floating_point() or time.dim() != 1 or time.numel() < 2:
+        return 1
+    step = float((time[1:] - time[:-1]).double().median())
+    day, _, year = _CALENDAR
+    return max(round((day if step < day else year) / step), 1)
+
+
 def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:
     """Fill in the values of the preset, and no more neighbours than there are other nodes.
 
@@ -237,10 +275,11 @@ def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:
     changed = sorted(
         field.name
         for field in dataclasses.fields(options)
-        if field.name not in ("name", *own) and getattr(options, field.name) != field.default
+        if field.name not in ("name", "arguments", *own) and getattr(options, field.name) != field.default
     )
     if changed:
         raise InputError(f"model.{changed[0]} does not apply to the model {options.name!r}")
+    check_arguments(options)
     # Options left at None would be resolved again when the model is rebuilt, perhaps by a later version.
     if options.name == "fno":
         return dataclasses.replace(options, **dataclasses.asdict(FNOOptions(**own).with_defaults()))
@@ -254,6 +293,31 @@ def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:
             )
         resolved.num_neighbors = max(num_nodes - 1, 1)
     return resolved
+
+
+def check_arguments(options: ModelOptions) -> None:
+    """Refuse arguments that the constructor of the chosen model does not take.
+
+    Raises:
+        InputError: If an argument is unknown; names the nearest.
+    """
+    if not options.arguments:
+        return
+    if options.name in _OPTIONS:
+        raise InputError(f"model.arguments does not apply to the model {options.name!r}, which has options of its own")
+    known = [name for name in constructor_arguments(options.name) if name not in _FROM_DATA]
+    for name in options.arguments:
+        if name not in known:
+            raise InputError(f"model.arguments has {name!r}{nearest_name(name, known)}, for the model {options.name!r}")
+
+
+def constructor_arguments(name: str) -> list[str]:
+    """Return the names of the constructor's arguments of a model.
+
+    >>> constructor_arguments("ridge")[:3]
+    ['in_channels', 'input_steps', 'horizon']
+    """
+    return [argument for argument in inspect.signature(get_model(name)).parameters if argument != "options"]
 
 
 def own_options(options: ModelOptions) -> dict[str, Any]:
@@ -276,6 +340,19 @@ def describe_model(options: ModelOptions, datamodule: SeriesDataModule, out_chan
         "out_channels": out_channels,
         "num_nodes": series.x.shape[0],
     }
-    if options.name == "spectranet":
-        arguments |= {"pos_dim": series.pos.shape[1], "calendar_periods": calendar_periods(datamodule.train_series)}
-    return {"name": options.name, "arguments": arguments | own_options(options)}
+    of_data: dict[str, Callable[[], Any]] = {
+        "pos_dim": lambda: series.pos.shape[1],
+        "calendar_periods": lambda: calendar_periods(datamodule.train_series),
+        "steps_per_cycle": lambda: steps_per_cycle(series),
+        "grid": lambda: _grid(series, options.name),
+    }
+    taken = constructor_arguments(options.name)
+    arguments |= {name: value() for name, value in of_data.items() if name in taken}
+    return {"name": options.name, "arguments": arguments | own_options(options) | (options.arguments or {})}
+
+
+def _grid(series: Data, name: str) -> tuple[int, int]:
+    grid = series.get("grid")
+    if grid is None:
+        raise InputError(f"the data is no grid, and the model {name!r} needs values on a regular grid (H, W)")
+    return int(grid[0]), int(grid[1])

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from stgraph.errors import InputError
-from stgraph.tasks.checkpoints import MONITOR, AtomicCheckpointIO, RunCheckpoints
+from stgraph.tasks.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from stgraph.tasks.folder import RunFolder
 from stgraph.tasks.logs import MetricsFile, RunLog
 from stgraph.tasks.options import TrainerOptions
@@ -98,11 +98,11 @@ def make_trainer(
     progress_bar = sys.stderr.isatty() if options.progress_bar is None else options.progress_bar
     all_callbacks: list[Callback] = [
         RunLog(options.log_every_n_steps, verbose=not progress_bar),
-        RunCheckpoints(folder.checkpoints, options.checkpoint_every_n_steps),
+        RunCheckpoints(folder.checkpoints, options.checkpoint_every_n_steps, options.monitor),
         *callbacks,
     ]
     if options.early_stopping is not None:
-        all_callbacks.append(EarlyStopping(MONITOR, patience=options.early_stopping))
+        all_callbacks.append(EarlyStopping(options.monitor, patience=options.early_stopping))
     try:
         return Trainer(
             accelerator=device_of(options.accelerator),
