@@ -33,11 +33,26 @@ __all__ = [
 
 #: Every forecaster by the name that configuration files use, as ``module:class``.
 MODELS: dict[str, str] = {
+    "agcrn": "stgraph.models.baselines.agcrn:AGCRN",
     "climatology": "stgraph.models.baselines.climatology:Climatology",
+    "copy_last_window": "stgraph.models.baselines.copy_last_window:CopyLastWindow",
+    "d2stgnn": "stgraph.models.baselines.d2stgnn:D2STGNN",
+    "dcrnn": "stgraph.models.baselines.dcrnn:DCRNN",
+    "dlinear": "stgraph.models.baselines.dlinear:DLinear",
     "fno": "stgraph.models.baselines.fno:FNO",
+    "gatv2_gru": "stgraph.models.baselines.gatv2_gru:GATv2GRU",
+    "graph_wavenet": "stgraph.models.baselines.graph_wavenet:GraphWaveNet",
+    "historical_average": "stgraph.models.baselines.historical_average:HistoricalAverage",
+    "lstm": "stgraph.models.baselines.lstm:LSTM",
+    "mtgnn": "stgraph.models.baselines.mtgnn:MTGNN",
     "persistence": "stgraph.models.baselines.persistence:Persistence",
     "ridge": "stgraph.models.baselines.ridge:Ridge",
+    "seasonal_naive": "stgraph.models.baselines.seasonal_naive:SeasonalNaive",
     "spectranet": "stgraph.models.spectranet:SpecTraNet",
+    "stgcn": "stgraph.models.baselines.stgcn:STGCN",
+    "stid": "stgraph.models.baselines.stid:STID",
+    "tcn": "stgraph.models.baselines.tcn:TCN",
+    "var": "stgraph.models.baselines.var:VAR",
 }
 
 _CLASSES = {path.split(":")[1]: path for path in MODELS.values()}
