@@ -1,0 +1,33 @@
+"""Where the files of the catalogue's data sets lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["default_root", "lock_path", "raw_path"]
+
+
+def default_root() -> Path:
+    """Folder of all data sets: the environment variable ``STGRAPH_DATA``, else ``~/.cache/stgraph``."""
+    return Path(os.environ.get("STGRAPH_DATA") or "~/.cache/stgraph").expanduser()
+
+
+def raw_path(folder: Path, name: str) -> Path:
+    """Where a raw file of a data set is or, if it is missing, will be.
+
+    Args:
+        folder: Folder of the data set.
+        name: Name of the file, looked for in ``raw`` and beside it.
+
+    Examples:
+        >>> raw_path(Path("no_such_folder"), "speed.h5").as_posix()
+        'no_such_folder/raw/speed.h5'
+    """
+    raw, beside = folder / "raw" / name, folder / name
+    return beside if beside.exists() and not raw.exists() else raw
+
+
+def lock_path(folder: Path) -> Path:
+    """The lock file of a data set."""
+    return folder / "files.lock.json"
