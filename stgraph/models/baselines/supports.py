@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -127,4 +128,8 @@ def _same(a: object, b: object) -> bool:
 def _matrix(row: Tensor, column: Tensor, value: Tensor, num_nodes: int) -> Tensor:
     indices = torch.stack([row, column])
     sparse = torch.sparse_coo_tensor(indices, value, (num_nodes, num_nodes), check_invariants=False).coalesce()
-    return sparse.to_dense() if num_nodes <= _DENSE_NODES else sparse.to_sparse_csr()
+    if num_nodes <= _DENSE_NODES:
+        return sparse.to_dense()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return sparse.to_sparse_csr()

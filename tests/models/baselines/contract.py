@@ -70,11 +70,11 @@ def check_forecaster(model, batch, *, equivariant):
     """Shape, gradients, batch independence, no look at the targets, missing inputs, and permutation equivariance."""
     model.fit(series_of(batch)).eval()
     windows, nodes = batch.x.shape[:2]
+    _check_gradients(model, batch)  # before all else: a training pass moves the statistics of a batch normalisation
     whole = model(batch)
     assert whole.shape == (windows, nodes, model.horizon, model.out_channels)
     assert whole.dtype == batch.x.dtype
     assert torch.isfinite(whole).all()
-    _check_gradients(model, batch)
     for i in range(windows):
         torch.testing.assert_close(model(select_windows(batch, [i]))[0], whole[i], rtol=1e-4, atol=1e-4)
     _check_causality(model, batch, whole)
