@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from stgraph.data.datasets.catalog import catalog
 from stgraph.errors import InputError
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import LossOptions, SpecTraNetOptions
@@ -24,14 +25,8 @@ __all__ = [
     "to_dict",
 ]
 
-#: The embedded data sets by name, with the numbers of input and output steps that suit each.
-DATASETS: dict[str, tuple[int, int]] = {
-    "colorado_climate": (12, 1),
-    "germany_pm10": (14, 3),
-    "ireland_wind": (7, 1),
-    "metr_la_week": (12, 1),
-    "north_america_temperature": (5, 1),
-}
+#: The data sets of the catalogue by name, with the numbers of input and output steps that suit each.
+DATASETS: dict[str, tuple[int, int]] = {name: (e.input_steps, e.horizon) for name, e in catalog().items()}
 
 #: What every trained model is compared with.
 BASELINES: tuple[str, ...] = ("persistence", "climatology", "ridge")
@@ -42,12 +37,13 @@ class DataOptions:
     """The series, its graph, its split and its windows.
 
     Args:
-        path: File with the series (.npy, .npz, .csv, .h5, .nc, .zarr) or the name of an embedded data set.
+        path: File with the series (.npy, .npz, .csv, .h5, .nc, .zarr) or the name of a data set ("stgraph data list").
+        arguments: Reading options of a data set, by the names of its constructor.
         test: File with the test period, where it is a file of its own.
         key: What to read in files that hold several things: an array of an .npz file, a table or group of others.
         coords: File with the coordinates of the nodes (N, D): .npy, or .csv with one row per node.
         coordinates: Meaning of the coordinates; "local_plane" and "great_circle" read longitude and latitude in
-            degrees. By default those of a file are "cartesian", those of an embedded data set "local_plane".
+            degrees. By default those of a file are "cartesian", those of a data set what it says.
         null_value: Number that stands for a missing value; NaN always does.
         channels: Channels to keep, by index or by name; all by default.
         out_channels: Number of channels to forecast, the first ones of those kept; all by default.
@@ -75,6 +71,7 @@ class DataOptions:
     """
 
     path: str | None = None
+    arguments: dict[str, Any] | None = None
     test: str | None = None
     key: str | None = None
     coords: str | None = None

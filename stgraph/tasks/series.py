@@ -88,18 +88,17 @@ def read_series(path: str, options: DataOptions, *, quiet: bool = False) -> Data
         FileNotFoundError: If there is no such file.
         InputError: If the file or an option cannot be used.
     """
-    from stgraph.data import crop, datasets, from_file, select_channels
+    from stgraph.data import crop, from_file, select_channels
 
     if path in DATASETS:
         if options.coords is not None:
             raise InputError(f"coords is {options.coords!r}, but the data set {path!r} has coordinates of its own")
         if options.key is not None:
             raise InputError(f"key is {options.key!r}, but {path!r} is a data set, not a file")
-        arguments: dict[str, Any] = {} if options.coordinates is None else {"coordinates": options.coordinates}
-        if path == "metr_la_week":
-            arguments["graph"] = options.edges == "own"
-        data: Data = getattr(datasets, path)(**arguments)
+        data = _read_dataset(path, options)
     else:
+        if options.arguments:
+            raise InputError(f"data.arguments is given, but {path} is a file, which has no reading options")
         if not Path(path).suffix and not Path(path).exists():
             name = Path(path).name
             raise InputError(f"there is no file {path}, and no data set {name!r}{nearest_name(name, DATASETS)}")
@@ -119,6 +118,22 @@ def read_series(path: str, options: DataOptions, *, quiet: bool = False) -> Data
     if options.channels is not None:
         data = select_channels(data, options.channels)
     return data
+
+
+def _read_dataset(name: str, options: DataOptions) -> Data:
+    from stgraph.data.datasets import load_series as load
+
+    arguments: dict[str, Any] = {} if options.coordinates is None else {"coordinates": options.coordinates}
+    if name == "metr_la_week":
+        arguments["graph"] = options.edges == "own"
+    arguments |= options.arguments or {}
+    try:
+        return load(name, **arguments)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        unknown = str(error).rpartition("argument ")[2]
+        raise InputError(f"the data set {name!r} has no reading option {unknown}") from error
 
 
 def load_series(options: DataOptions, num_neighbors: int | None = None) -> tuple[Data, Data | None]:

@@ -21,7 +21,7 @@ from torch_geometric.data import Data, InMemoryDataset
 from stgraph.data.datasets.catalog import CatalogEntry, RemoteFile, entry
 from stgraph.data.datasets.download import fetch_all
 from stgraph.data.datasets.lock import FileLock
-from stgraph.data.datasets.places import default_root, lock_path, raw_path
+from stgraph.data.datasets.places import cache_root, default_root, lock_path, raw_path
 from stgraph.data.files import reading
 from stgraph.errors import InputError, InputTypeError
 
@@ -55,7 +55,7 @@ class SeriesDataset(InMemoryDataset):
     r"""A data set of the catalogue as a PyG data set of length 1, whose only item is the graph of the series.
 
     The raw files are looked for in ``root/<name>/raw`` and in ``root/<name>`` itself; those that are missing are
-    fetched into ``root/<name>/raw``. What :meth:`read` returns is kept in ``root/<name>/processed``, one file for each
+    fetched into ``root/<name>/raw``. What :meth:`read` returns is kept in the processed folder, one file for each
     choice of reading options and :obj:`pre_transform`, and mapped into memory from there, so that large series take no
     memory before they are used. It is parsed anew when a raw file is newer. Nothing that is kept is ever unpickled.
 
@@ -68,7 +68,8 @@ class SeriesDataset(InMemoryDataset):
         pre_transform: Applied once, before the series is kept; a transform object or a function of a module, since
             what is kept is found again by its name and settings.
         force_reload: Whether to parse the raw files although a parsed series is kept.
-        processed: Folder for the parsed series. (default: ``root/<name>/processed``)
+        processed: Folder for the parsed series. (default: ``root/<name>/processed``, or, where :obj:`root` is not
+            given, ``~/.cache/stgraph/<name>/processed``)
         **options: Reading options (plain values, such as ``coordinates``), which :meth:`read` finds in
             :attr:`options`.
 
@@ -97,8 +98,15 @@ class SeriesDataset(InMemoryDataset):
     ) -> None:
         self.options = options
         self.folder = (default_root() if root is None else Path(root).expanduser()).absolute() / self.name
-        self._processed = self.folder / "processed" if processed is None else Path(processed).expanduser().absolute()
         choice = [_identity(options, "options"), _identity(pre_transform, "pre_transform")]
+        if processed is not None:
+            self._processed = Path(processed).expanduser().absolute()
+        elif root is None:
+            # What STGRAPH_DATA names may be shared or read-only; several such folders share the cache.
+            self._processed = cache_root().absolute() / self.name / "processed"
+            choice.append(str(self.folder))
+        else:
+            self._processed = self.folder / "processed"
         self._key = _digest([_FORMAT, type(self).__qualname__, *choice])
         self._series: Data | None = None
         super().__init__(str(self.folder.parent), transform, pre_transform, force_reload=force_reload)

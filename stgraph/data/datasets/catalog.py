@@ -19,6 +19,8 @@ from stgraph.errors import InputError
 
 __all__ = ["CatalogEntry", "RemoteFile", "catalog", "entry", "read_entry"]
 
+# That of libyaml, where it is there, reads the catalogue in a fifth of the time.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FOLDER = Path(__file__).parent / "catalog"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -112,7 +114,7 @@ def read_entry(path: Path) -> CatalogEntry:
         InputError: If a key is missing, unknown or of the wrong kind; names the file and the key.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {error}") from error
     values = _checked_keys(found, {field.name for field in dataclasses.fields(CatalogEntry)}, {"name"}, str(path))

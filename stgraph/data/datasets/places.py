@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["default_root", "lock_path", "raw_path"]
+__all__ = ["cache_root", "default_root", "lock_path", "raw_path"]
 
 
 def default_root() -> Path:
-    """Folder of all data sets: the environment variable ``STGRAPH_DATA``, else ``~/.cache/stgraph``."""
-    return Path(os.environ.get("STGRAPH_DATA") or "~/.cache/stgraph").expanduser()
+    """Folder of all data sets: the environment variable ``STGRAPH_DATA``, else :func:`cache_root`."""
+    found = os.environ.get("STGRAPH_DATA")
+    return Path(found).expanduser() if found else cache_root()
+
+
+def cache_root() -> Path:
+    """Folder of what can be made again: ``stgraph`` in ``$XDG_CACHE_HOME``, else in ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "stgraph"
 
 
 def raw_path(folder: Path, name: str) -> Path:

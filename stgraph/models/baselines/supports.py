@@ -86,8 +86,9 @@ def propagate(matrix: Tensor, x: Tensor) -> Tensor:
     if matrix.layout == torch.strided:
         return matrix @ x
     columns = x.movedim(-2, 0)
-    product: Tensor = torch.sparse.mm(matrix, columns.reshape(x.shape[-2], -1))
-    return product.view(columns.shape).movedim(0, -2)
+    with torch.autocast(x.device.type, enabled=False):  # sparse products take no half precision
+        product: Tensor = torch.sparse.mm(matrix, columns.reshape(x.shape[-2], -1).to(matrix.dtype))
+    return product.to(x.dtype).view(columns.shape).movedim(0, -2)
 
 
 class GraphCache:
