@@ -71,6 +71,47 @@ COMMANDS: dict[str, Command] = {
   stgraph info runs/mine
   stgraph info spectranet""",
     ),
+    "data": Command(
+        "stgraph.cli.data:DataCommandOptions",
+        "stgraph.cli.data:data",
+        "data sets of the literature: list them, fetch one, check files",
+        ("action", "target"),
+        (),
+        """examples:
+  stgraph data list
+  stgraph data info metr_la
+  stgraph data get metr_la
+  stgraph data check data.npy""",
+    ),
+    "score": Command(
+        "stgraph.cli.score:ScoreOptions",
+        "stgraph.cli.score:score",
+        "errors of forecasts under the protocols of the literature",
+        ("predictions",),
+        (),
+        """examples:
+  stgraph score runs/metr_la
+  stgraph score predictions.npz --protocol dcrnn,largest""",
+    ),
+    "benchmark": Command(
+        "stgraph.cli.benchmark:BenchmarkOptions",
+        "stgraph.cli.benchmark:benchmark",
+        "compare models on data sets, over seeds and protocols",
+        ("benchmark",),
+        (),
+        """examples:
+  stgraph benchmark quick
+  stgraph benchmark benchmarks/configs/reproduce-metr-la.yaml --processes 2""",
+    ),
+    "reproduce": Command(
+        "stgraph.cli.reproduce:ReproduceOptions",
+        "stgraph.cli.reproduce:reproduce",
+        "repeat a run from its folder and compare every bit",
+        ("run",),
+        (),
+        """examples:
+  stgraph reproduce runs/germany_pm10""",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: every model on every data set with every seed under every protocol, each in a process of its own."""
