@@ -11,21 +11,59 @@ from stgraph.models.options import LossOptions, SpecTraNetOptions, nearest_name
 
 if TYPE_CHECKING:
     from stgraph.models.base import Forecaster
+    from stgraph.models.baselines.agcrn import AGCRN
     from stgraph.models.baselines.climatology import Climatology
+    from stgraph.models.baselines.conv_lstm import ConvLSTM
+    from stgraph.models.baselines.copy_last_window import CopyLastWindow
+    from stgraph.models.baselines.d2stgnn import D2STGNN
+    from stgraph.models.baselines.dcrnn import DCRNN
+    from stgraph.models.baselines.dlinear import DLinear
     from stgraph.models.baselines.fno import FNO
+    from stgraph.models.baselines.gatv2_gru import GATv2GRU
+    from stgraph.models.baselines.gman import GMAN
+    from stgraph.models.baselines.graph_wavenet import GraphWaveNet
+    from stgraph.models.baselines.historical_average import HistoricalAverage
+    from stgraph.models.baselines.lstm import LSTM
+    from stgraph.models.baselines.mtgnn import MTGNN
     from stgraph.models.baselines.persistence import Persistence
     from stgraph.models.baselines.ridge import Ridge
+    from stgraph.models.baselines.seasonal_naive import SeasonalNaive
+    from stgraph.models.baselines.st_resnet import STResNet
+    from stgraph.models.baselines.staeformer import STAEformer
+    from stgraph.models.baselines.stgcn import STGCN
+    from stgraph.models.baselines.stid import STID
+    from stgraph.models.baselines.tcn import TCN
+    from stgraph.models.baselines.var import VAR
     from stgraph.models.spectranet import SpecTraNet
 
 __all__ = [
+    "AGCRN",
+    "D2STGNN",
+    "DCRNN",
     "FNO",
+    "GMAN",
+    "LSTM",
     "MODELS",
+    "MTGNN",
+    "STGCN",
+    "STID",
+    "TCN",
+    "VAR",
     "Climatology",
+    "ConvLSTM",
+    "CopyLastWindow",
+    "DLinear",
     "FNOOptions",
     "Forecaster",
+    "GATv2GRU",
+    "GraphWaveNet",
+    "HistoricalAverage",
     "LossOptions",
     "Persistence",
     "Ridge",
+    "STAEformer",
+    "STResNet",
+    "SeasonalNaive",
     "SpecTraNet",
     "SpecTraNetOptions",
     "get_model",
@@ -35,12 +73,14 @@ __all__ = [
 MODELS: dict[str, str] = {
     "agcrn": "stgraph.models.baselines.agcrn:AGCRN",
     "climatology": "stgraph.models.baselines.climatology:Climatology",
+    "conv_lstm": "stgraph.models.baselines.conv_lstm:ConvLSTM",
     "copy_last_window": "stgraph.models.baselines.copy_last_window:CopyLastWindow",
     "d2stgnn": "stgraph.models.baselines.d2stgnn:D2STGNN",
     "dcrnn": "stgraph.models.baselines.dcrnn:DCRNN",
     "dlinear": "stgraph.models.baselines.dlinear:DLinear",
     "fno": "stgraph.models.baselines.fno:FNO",
     "gatv2_gru": "stgraph.models.baselines.gatv2_gru:GATv2GRU",
+    "gman": "stgraph.models.baselines.gman:GMAN",
     "graph_wavenet": "stgraph.models.baselines.graph_wavenet:GraphWaveNet",
     "historical_average": "stgraph.models.baselines.historical_average:HistoricalAverage",
     "lstm": "stgraph.models.baselines.lstm:LSTM",
@@ -49,6 +89,8 @@ MODELS: dict[str, str] = {
     "ridge": "stgraph.models.baselines.ridge:Ridge",
     "seasonal_naive": "stgraph.models.baselines.seasonal_naive:SeasonalNaive",
     "spectranet": "stgraph.models.spectranet:SpecTraNet",
+    "st_resnet": "stgraph.models.baselines.st_resnet:STResNet",
+    "staeformer": "stgraph.models.baselines.staeformer:STAEformer",
     "stgcn": "stgraph.models.baselines.stgcn:STGCN",
     "stid": "stgraph.models.baselines.stid:STID",
     "tcn": "stgraph.models.baselines.tcn:TCN",

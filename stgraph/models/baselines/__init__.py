@@ -1,7 +1,4 @@
-"""Forecasts that a network has to beat: closed form, no gradient descent."""
+"""Forecasts that a network has to beat in closed form, and the networks of the literature.
 
-from stgraph.models.baselines.climatology import Climatology
-from stgraph.models.baselines.persistence import Persistence
-from stgraph.models.baselines.ridge import Ridge
-
-__all__ = ["Climatology", "Persistence", "Ridge"]
+Their classes are loaded when first used, by :mod:`stgraph.models` or :func:`stgraph.models.get_model`.
+"""

@@ -12,8 +12,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.metrics import ForecastMetrics
-from stgraph.models import MODELS, get_model
-from stgraph.models.baselines import Climatology, Persistence, Ridge
+from stgraph.models import MODELS, Climatology, Persistence, Ridge, get_model
 
 BASELINES = [Persistence, Climatology, Ridge]
 P, Q = 5, 3

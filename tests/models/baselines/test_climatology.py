@@ -6,7 +6,8 @@ import torch
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
-from stgraph.models.baselines import Climatology, climatology
+from stgraph.models import Climatology
+from stgraph.models.baselines import climatology
 
 DAY = 86_400 * 10**9
 HOUR = DAY // 24

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Data
 
-from stgraph.models.baselines import Persistence
+from stgraph.models import Persistence
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,7 +7,8 @@ from sklearn import linear_model
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
-from stgraph.models.baselines import Ridge, ridge
+from stgraph.models import Ridge
+from stgraph.models.baselines import ridge
 
 P, Q = 4, 3
 
