@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 from stgraph.errors import InputError
 from stgraph.metrics import functional as F
+from stgraph.metrics import sums as S
 from stgraph.metrics.point import check_sizes, check_target
 
 __all__ = ["ForecastMetrics"]
@@ -32,7 +33,8 @@ class ForecastMetrics(Metric):
 
     :meth:`compute` returns plain floats and lists, nan where nothing can be said:
 
-    - ``"global"``: ``mae``, ``rmse``, ``smape``, ``mape`` and ``r2`` over all windows, nodes, steps and channels;
+    - ``"global"``: ``mae``, ``rmse``, ``smape``, ``mape``, ``wape`` and ``r2`` over all windows, nodes, steps and
+      channels;
     - ``"per_channel"``: the same as lists over channels, ``r2`` being that about each frame's spatial mean;
     - ``"per_horizon"``: the same as lists over steps, ``r2`` about the mean of the step;
     - ``"count"``: the number of observed targets, and ``"channel_names"`` if given;
@@ -56,6 +58,7 @@ class ForecastMetrics(Metric):
     symmetric: Tensor
     relative: Tensor
     relative_count: Tensor
+    magnitude: Tensor
     moments: Tensor
     frame_squares: Tensor
     pinball: Tensor
@@ -81,9 +84,10 @@ class ForecastMetrics(Metric):
             raise InputError(f"channel_names has {len(channel_names)} names; expected num_channels = {num_channels}")
         self.channel_names = None if channel_names is None else [str(name) for name in channel_names]
         self.pairs = F.interval_pairs(self.quantiles or ())
-        for name in ("count", "absolute", "squared", "symmetric", "relative", "relative_count", "frame_squares"):
+        for name in ("count", "absolute", "squared", "symmetric", "relative", "relative_count", "magnitude"):
             self._add_sum(name)
-        self.add_state("moments", torch.zeros(3, *self.shape, dtype=torch.float64), dist_reduce_fx=F.merge_moments)
+        self._add_sum("frame_squares")
+        self.add_state("moments", torch.zeros(3, *self.shape, dtype=torch.float64), dist_reduce_fx=S.merge_moments)
         if self.quantiles is not None:
             self._add_sum("pinball", len(self.quantiles))
             self._add_sum("below", len(self.quantiles))
@@ -106,26 +110,27 @@ class ForecastMetrics(Metric):
             InputError: If a shape does not fit.
         """
         check_target(target, self.shape)
-        p, y, observed = F.prepare(prediction, target, mask, len(self.quantiles or ()))
+        p, y, observed = S.prepare(prediction, target, mask, len(self.quantiles or ()))
         if self.quantiles is not None:
             self._update_quantiles(p, y, observed)
             p = p[..., self.quantiles.index(0.5)]
-        relative, relative_count = F.mape_update(p, y, observed, self.mape_threshold)
-        self.count += F.count_update(observed)
-        self.absolute += F.absolute_error_update(p, y)
-        self.squared += F.squared_error_update(p, y)
-        self.symmetric += F.smape_update(p, y)
+        relative, relative_count = S.mape_update(p, y, observed, self.mape_threshold)
+        self.count += S.count_update(observed)
+        self.absolute += S.absolute_error_update(p, y)
+        self.squared += S.squared_error_update(p, y)
+        self.symmetric += S.smape_update(p, y)
         self.relative += relative
         self.relative_count += relative_count
-        self.frame_squares += F.frame_squares_update(y, observed)
-        self.moments = F.merge_moments(torch.stack([self.moments, F.moments_update(y, observed)]))
+        self.magnitude += S.magnitude_update(y)
+        self.frame_squares += S.frame_squares_update(y, observed)
+        self.moments = S.merge_moments(torch.stack([self.moments, S.moments_update(y, observed)]))
 
     def _update_quantiles(self, quantiles: Tensor, target: Tensor, observed: Tensor) -> None:
-        self.pinball += F.pinball_update(quantiles, target, quantiles.new_tensor(self.quantiles))
-        self.below += F.below_update(quantiles, target, observed)
+        self.pinball += S.pinball_update(quantiles, target, quantiles.new_tensor(self.quantiles))
+        self.below += S.below_update(quantiles, target, observed)
         if self.pairs:
-            self.inside += F.inside_update(quantiles, target, observed, self.pairs)
-            self.width += F.width_update(quantiles, self.pairs)
+            self.inside += S.inside_update(quantiles, target, observed, self.pairs)
+            self.width += S.width_update(quantiles, self.pairs)
 
     def compute(self) -> dict[str, Any]:
         """Return all metrics over all that was added."""
@@ -141,18 +146,20 @@ class ForecastMetrics(Metric):
             result["quantiles"] = self._quantile_values(self.quantiles)
         return result
 
-    def _values(self, per: F.Per) -> dict[str, Any]:
-        count, squared = F.reduce_sums(self.count, per), F.reduce_sums(self.squared, per)
-        about = F.reduce_sums(self.frame_squares, per) if per == "channel" else F.reduce_moments(self.moments, per)
+    def _values(self, per: S.Per) -> dict[str, Any]:
+        count, squared = S.reduce_sums(self.count, per), S.reduce_sums(self.squared, per)
+        about = S.reduce_sums(self.frame_squares, per) if per == "channel" else S.reduce_moments(self.moments, per)
+        absolute = S.reduce_sums(self.absolute, per)
         values = {
-            "mae": F.ratio(F.reduce_sums(self.absolute, per), count),
-            "rmse": F.ratio(squared, count).sqrt(),
-            "smape": F.ratio(F.reduce_sums(self.symmetric, per), count),
-            "mape": F.ratio(F.reduce_sums(self.relative, per), F.reduce_sums(self.relative_count, per)),
-            "r2": 1 - F.ratio(squared, about),
+            "mae": S.ratio(absolute, count),
+            "rmse": S.ratio(squared, count).sqrt(),
+            "smape": S.ratio(S.reduce_sums(self.symmetric, per), count),
+            "mape": S.ratio(S.reduce_sums(self.relative, per), S.reduce_sums(self.relative_count, per)),
+            "wape": S.ratio(absolute, S.reduce_sums(self.magnitude, per)),
+            "r2": 1 - S.ratio(squared, about),
         }
         if self.quantiles is not None:
-            pinball = F.ratio(F.reduce_sums(self.pinball, per), count)
+            pinball = S.ratio(S.reduce_sums(self.pinball, per), count)
             values["pinball"] = pinball.mean(0)
             values["crps"] = F.crps_from_pinball(pinball, self.quantiles)
         return {name: value.tolist() for name, value in values.items()}
@@ -178,6 +185,6 @@ class ForecastMetrics(Metric):
             for row, (i, j) in enumerate(self.pairs)
         ]
 
-    def _share(self, sums: Tensor, per: F.Per) -> list[Any]:
-        values: list[Any] = F.ratio(F.reduce_sums(sums, per), F.reduce_sums(self.count, per)).tolist()
+    def _share(self, sums: Tensor, per: S.Per) -> list[Any]:
+        values: list[Any] = S.ratio(S.reduce_sums(sums, per), S.reduce_sums(self.count, per)).tolist()
         return values

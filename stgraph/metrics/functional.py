@@ -1,160 +1,46 @@
-"""Masked forecast metrics as functions: what a batch adds to the sums, and what the sums mean.
+"""Masked forecast metrics as functions.
 
-Forecasts and targets are ``[B, N, Q, C]`` (windows, nodes, horizon, channels). Every ``*_update`` function returns
-float64 sums per step and channel, ``[Q, C]``, over the observed targets of the batch. Such sums add up over batches and
-processes, so a result never is a mean of means; a metric is a ratio of sums, and the reduction over steps or channels
-is chosen when it is computed. Targets that are NaN or masked out never count, whatever the forecast holds there.
+Forecasts and targets are ``[B, N, Q, C]`` (windows, nodes, horizon, channels). Targets that are NaN or masked out never
+count, whatever the forecast holds there; a metric is a ratio of float64 sums over all that count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stgraph.errors import InputError
+from stgraph.metrics import sums as S
+from stgraph.metrics.geographic import anomaly_correlation, latitude_weighted_rmse, latitude_weights
+from stgraph.metrics.scaled import masked_mase, seasonal_naive_scale
+from stgraph.metrics.sums import Per
 
 __all__ = [
     "Per",
+    "anomaly_correlation",
     "check_quantiles",
     "crps_weights",
     "frame_r2",
     "interval_coverage",
     "interval_pairs",
     "interval_width",
+    "latitude_weighted_rmse",
+    "latitude_weights",
     "masked_crps",
     "masked_mae",
     "masked_mape",
+    "masked_mase",
     "masked_pinball",
     "masked_r2",
     "masked_rmse",
     "masked_smape",
+    "masked_wape",
+    "seasonal_naive_scale",
 ]
 
-Per = Literal["all", "channel", "horizon", "none"]
-_SUMMED: dict[str, tuple[int, ...]] = {"all": (-2, -1), "channel": (-2,), "horizon": (-1,), "none": ()}
 _LEVEL_TOLERANCE = 1e-6
-
-
-def prepare(prediction: Tensor, target: Tensor, mask: Tensor | None, levels: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Check the shapes and return forecast and target in float64 (zero where unobserved) and the mask of targets.
-
-    Raises:
-        InputError: If ``target`` is not ``[B, N, Q, C]`` or another shape does not follow from it.
-    """
-    if target.dim() != 4:
-        raise InputError(f"target has shape {tuple(target.shape)}; expected (B, N, Q, C)")
-    expected = (*target.shape, levels) if levels else tuple(target.shape)
-    if tuple(prediction.shape) != expected:
-        raise InputError(f"prediction has shape {tuple(prediction.shape)}; expected {expected}")
-    observed = ~torch.isnan(target)
-    if mask is not None:
-        if mask.shape != target.shape:
-            raise InputError(f"mask has shape {tuple(mask.shape)}; expected {tuple(target.shape)}")
-        observed = observed & mask.bool()
-    known = observed.unsqueeze(-1) if levels else observed
-    return torch.where(known, prediction.double(), 0.0), torch.where(observed, target.double(), 0.0), observed
-
-
-def reduce_sums(sums: Tensor, per: Per) -> Tensor:
-    """Add up sums ``[..., Q, C]`` over what ``per`` does not keep."""
-    if per not in _SUMMED:
-        raise InputError(f"per is {per!r}; expected one of {sorted(_SUMMED)}")
-    dims = _SUMMED[per]
-    return sums.sum(dims) if dims else sums
-
-
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide sums; nan where the denominator is 0, as nothing can be said there."""
-    return torch.where(denominator > 0, numerator, torch.nan) / denominator.clamp(min=torch.finfo(torch.float64).tiny)
-
-
-def count_update(observed: Tensor) -> Tensor:
-    """Return the number of observed targets per step and channel, ``[Q, C]``."""
-    return observed.sum((0, 1)).double()
-
-
-def absolute_error_update(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the sum of absolute errors per step and channel, ``[Q, C]``."""
-    return (prediction - target).abs().sum((0, 1))
-
-
-def squared_error_update(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the sum of squared errors per step and channel, ``[Q, C]``."""
-    return (prediction - target).square().sum((0, 1))
-
-
-def smape_update(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the sum of ``|d| / (|y| + |yhat| + 1e-8)`` per step and channel, ``[Q, C]``."""
-    return ((prediction - target).abs() / (target.abs() + prediction.abs() + 1e-8)).sum((0, 1))
-
-
-def mape_update(prediction: Tensor, target: Tensor, observed: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Return the sum of ``|d| / |y|`` where ``|y| >= threshold``, and the number of such targets, both ``[Q, C]``."""
-    used = observed & (target.abs() >= threshold) & (target != 0)
-    relative = (prediction - target).abs() / torch.where(used, target.abs(), 1.0)
-    return torch.where(used, relative, 0.0).sum((0, 1)), count_update(used)
-
-
-def moments_update(target: Tensor, observed: Tensor) -> Tensor:
-    """Return count, mean and sum of squares about that mean per step and channel, ``[3, Q, C]``."""
-    count = count_update(observed)
-    mean = target.sum((0, 1)) / count.clamp(min=1)
-    return torch.stack([count, mean, torch.where(observed, target - mean, 0.0).square().sum((0, 1))])
-
-
-def merge_moments(stacked: Tensor) -> Tensor:
-    """Merge the moments ``[K, 3, ...]`` of K groups into those of their union, ``[3, ...]``.
-
-    Sums of squares about each group's own mean, moved to the common mean, lose nothing where the mean is large against
-    the spread, as plain sums of squares do (T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for Computing the
-    Sample Variance", The American Statistician 37, 1983).
-    """
-    count, mean, squares = stacked.unbind(1)
-    total = count.sum(0)
-    common = (count * mean).sum(0) / total.clamp(min=1)
-    return torch.stack([total, common, (squares + count * (mean - common).square()).sum(0)])
-
-
-def reduce_moments(moments: Tensor, per: Per) -> Tensor:
-    """Return the sum of squares about the common mean of what ``per`` does not keep, from moments ``[3, Q, C]``."""
-    for dim in sorted(_SUMMED[per], reverse=True):
-        moments = merge_moments(moments.movedim(dim, 0)).unsqueeze(dim)
-    return moments[2].squeeze(_SUMMED[per])
-
-
-def frame_squares_update(target: Tensor, observed: Tensor) -> Tensor:
-    """Return the sum of squares about each frame's mean over its observed nodes, per step and channel, ``[Q, C]``."""
-    count = observed.sum(1, keepdim=True)
-    mean = target.sum(1, keepdim=True) / count.clamp(min=1)
-    return torch.where(observed, target - mean, 0.0).square().sum((0, 1))
-
-
-def pinball_update(prediction: Tensor, target: Tensor, levels: Tensor) -> Tensor:
-    """Return the sum of pinball losses per level, step and channel, ``[L, Q, C]``, of quantiles ``[B, N, Q, C, L]``."""
-    error = target.unsqueeze(-1) - prediction
-    return torch.maximum(levels * error, (levels - 1) * error).sum((0, 1)).movedim(-1, 0)
-
-
-def below_update(prediction: Tensor, target: Tensor, observed: Tensor) -> Tensor:
-    """Return how many targets are not above each quantile, ``[L, Q, C]``."""
-    below = (target.unsqueeze(-1) <= prediction) & observed.unsqueeze(-1)
-    return below.sum((0, 1)).double().movedim(-1, 0)
-
-
-def inside_update(prediction: Tensor, target: Tensor, observed: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """Return how many targets lie in each central interval, ``[I, Q, C]``."""
-    low, high = prediction[..., [i for i, _ in pairs]], prediction[..., [j for _, j in pairs]]
-    y = target.unsqueeze(-1)
-    return ((low <= y) & (y <= high) & observed.unsqueeze(-1)).sum((0, 1)).double().movedim(-1, 0)
-
-
-def width_update(prediction: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """Return the sum of the widths of each central interval, ``[I, Q, C]``."""
-    low, high = prediction[..., [i for i, _ in pairs]], prediction[..., [j for _, j in pairs]]
-    return (high - low).sum((0, 1)).movedim(-1, 0)
 
 
 def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
@@ -226,8 +112,8 @@ def masked_mae(prediction: Tensor, target: Tensor, mask: Tensor | None = None, p
     >>> masked_mae(torch.zeros(1, 2, 1, 1), torch.tensor([1.0, 3.0]).view(1, 2, 1, 1))
     tensor(2., dtype=torch.float64)
     """
-    p, y, observed = prepare(prediction, target, mask)
-    return ratio(reduce_sums(absolute_error_update(p, y), per), reduce_sums(count_update(observed), per))
+    p, y, observed = S.prepare(prediction, target, mask)
+    return S.ratio(S.reduce_sums(S.absolute_error_update(p, y), per), S.reduce_sums(S.count_update(observed), per))
 
 
 def masked_rmse(prediction: Tensor, target: Tensor, mask: Tensor | None = None, per: Per = "all") -> Tensor:
@@ -236,8 +122,10 @@ def masked_rmse(prediction: Tensor, target: Tensor, mask: Tensor | None = None, 
     >>> masked_rmse(torch.zeros(1, 2, 1, 1), torch.tensor([1.0, 7.0]).view(1, 2, 1, 1))
     tensor(5., dtype=torch.float64)
     """
-    p, y, observed = prepare(prediction, target, mask)
-    return ratio(reduce_sums(squared_error_update(p, y), per), reduce_sums(count_update(observed), per)).sqrt()
+    p, y, observed = S.prepare(prediction, target, mask)
+    return S.ratio(
+        S.reduce_sums(S.squared_error_update(p, y), per), S.reduce_sums(S.count_update(observed), per)
+    ).sqrt()
 
 
 def masked_smape(prediction: Tensor, target: Tensor, mask: Tensor | None = None, per: Per = "all") -> Tensor:
@@ -246,8 +134,8 @@ def masked_smape(prediction: Tensor, target: Tensor, mask: Tensor | None = None,
     >>> masked_smape(torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 3.0)).round(decimals=6)
     tensor(0.5000, dtype=torch.float64)
     """
-    p, y, observed = prepare(prediction, target, mask)
-    return ratio(reduce_sums(smape_update(p, y), per), reduce_sums(count_update(observed), per))
+    p, y, observed = S.prepare(prediction, target, mask)
+    return S.ratio(S.reduce_sums(S.smape_update(p, y), per), S.reduce_sums(S.count_update(observed), per))
 
 
 def masked_mape(
@@ -260,8 +148,20 @@ def masked_mape(
     >>> masked_mape(torch.ones(1, 2, 1, 1), torch.tensor([0.0, 2.0]).view(1, 2, 1, 1))
     tensor(0.5000, dtype=torch.float64)
     """
-    total, count = mape_update(*prepare(prediction, target, mask), threshold)
-    return ratio(reduce_sums(total, per), reduce_sums(count, per))
+    total, count = S.mape_update(*S.prepare(prediction, target, mask), threshold)
+    return S.ratio(S.reduce_sums(total, per), S.reduce_sums(count, per))
+
+
+def masked_wape(prediction: Tensor, target: Tensor, mask: Tensor | None = None, per: Per = "all") -> Tensor:
+    """Sum of ``|d|`` over the sum of ``|y|``, a fraction; arguments as :func:`masked_mae`; nan where all targets are 0.
+
+    Large targets weigh more than small ones, and none is left out, unlike in :func:`masked_mape`.
+
+    >>> masked_wape(torch.ones(1, 2, 1, 1), torch.tensor([0.0, 4.0]).view(1, 2, 1, 1))
+    tensor(1., dtype=torch.float64)
+    """
+    p, y, _ = S.prepare(prediction, target, mask)
+    return S.ratio(S.reduce_sums(S.absolute_error_update(p, y), per), S.reduce_sums(S.magnitude_update(y), per))
 
 
 def masked_r2(prediction: Tensor, target: Tensor, mask: Tensor | None = None, per: Per = "all") -> Tensor:
@@ -273,8 +173,10 @@ def masked_r2(prediction: Tensor, target: Tensor, mask: Tensor | None = None, pe
     >>> masked_r2(y + 0.5, y)
     tensor(0.8000, dtype=torch.float64)
     """
-    p, y, observed = prepare(prediction, target, mask)
-    return 1 - ratio(reduce_sums(squared_error_update(p, y), per), reduce_moments(moments_update(y, observed), per))
+    p, y, observed = S.prepare(prediction, target, mask)
+    return 1 - S.ratio(
+        S.reduce_sums(S.squared_error_update(p, y), per), S.reduce_moments(S.moments_update(y, observed), per)
+    )
 
 
 def frame_r2(prediction: Tensor, target: Tensor, mask: Tensor | None = None, per: Per = "channel") -> Tensor:
@@ -287,8 +189,10 @@ def frame_r2(prediction: Tensor, target: Tensor, mask: Tensor | None = None, per
     >>> frame_r2(y + 0.5, y)
     tensor([0.8000], dtype=torch.float64)
     """
-    p, y, observed = prepare(prediction, target, mask)
-    return 1 - ratio(reduce_sums(squared_error_update(p, y), per), reduce_sums(frame_squares_update(y, observed), per))
+    p, y, observed = S.prepare(prediction, target, mask)
+    return 1 - S.ratio(
+        S.reduce_sums(S.squared_error_update(p, y), per), S.reduce_sums(S.frame_squares_update(y, observed), per)
+    )
 
 
 def masked_pinball(
@@ -315,8 +219,8 @@ def masked_pinball(
     tensor([0.1000, 0.9000], dtype=torch.float64)
     """
     levels = torch.tensor(check_quantiles(quantiles), dtype=torch.float64, device=target.device)
-    p, y, observed = prepare(prediction, target, mask, len(levels))
-    return ratio(reduce_sums(pinball_update(p, y, levels), per), reduce_sums(count_update(observed), per))
+    p, y, observed = S.prepare(prediction, target, mask, len(levels))
+    return S.ratio(S.reduce_sums(S.pinball_update(p, y, levels), per), S.reduce_sums(S.count_update(observed), per))
 
 
 def masked_crps(
@@ -344,9 +248,9 @@ def interval_coverage(
     >>> interval_coverage(torch.tensor([-1.0, 0.0, 1.0]).expand(1, 2, 1, 1, 3), y, [0.1, 0.5, 0.9])
     tensor([0.5000], dtype=torch.float64)
     """
-    p, y, observed = prepare(prediction, target, mask, len(check_quantiles(quantiles)))
-    inside = inside_update(p, y, observed, interval_pairs(quantiles))
-    return ratio(reduce_sums(inside, per), reduce_sums(count_update(observed), per))
+    p, y, observed = S.prepare(prediction, target, mask, len(check_quantiles(quantiles)))
+    inside = S.inside_update(p, y, observed, interval_pairs(quantiles))
+    return S.ratio(S.reduce_sums(inside, per), S.reduce_sums(S.count_update(observed), per))
 
 
 def interval_width(
@@ -360,6 +264,6 @@ def interval_width(
     >>> interval_width(torch.tensor([-1.0, 0.0, 1.0]).expand(1, 2, 1, 1, 3), y, [0.1, 0.5, 0.9])
     tensor([2.], dtype=torch.float64)
     """
-    p, _, observed = prepare(prediction, target, mask, len(check_quantiles(quantiles)))
-    width = width_update(p, interval_pairs(quantiles))
-    return ratio(reduce_sums(width, per), reduce_sums(count_update(observed), per))
+    p, _, observed = S.prepare(prediction, target, mask, len(check_quantiles(quantiles)))
+    width = S.width_update(p, interval_pairs(quantiles))
+    return S.ratio(S.reduce_sums(width, per), S.reduce_sums(S.count_update(observed), per))

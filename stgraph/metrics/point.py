@@ -9,9 +9,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from stgraph.errors import InputError
-from stgraph.metrics import functional as F
+from stgraph.metrics import sums as S
 
-__all__ = ["MaskedFrameR2", "MaskedMAE", "MaskedMAPE", "MaskedR2", "MaskedRMSE", "MaskedSMAPE"]
+__all__ = ["MaskedFrameR2", "MaskedMAE", "MaskedMAPE", "MaskedR2", "MaskedRMSE", "MaskedSMAPE", "MaskedWAPE"]
 
 
 class RatioMetric(Metric):
@@ -23,10 +23,10 @@ class RatioMetric(Metric):
     numerator: Tensor
     denominator: Tensor
 
-    def __init__(self, num_channels: int, horizon: int, per: F.Per = "all", levels: int = 0, **kwargs: Any) -> None:
+    def __init__(self, num_channels: int, horizon: int, per: S.Per = "all", levels: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shape, self.per = check_sizes(num_channels, horizon), per
-        F.reduce_sums(torch.zeros(self.shape), per)  # names the valid values of `per` at once
+        S.reduce_sums(torch.zeros(self.shape), per)  # names the valid values of `per` at once
         lead = (levels,) if levels else ()
         self.add_state("numerator", torch.zeros(*lead, *self.shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("denominator", torch.zeros(self.shape, dtype=torch.float64), dist_reduce_fx="sum")
@@ -34,13 +34,13 @@ class RatioMetric(Metric):
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch: forecast and target ``[B, N, Q, C]``, and the mask of observed targets."""
         check_target(target, self.shape)
-        numerator, denominator = self._sums(*F.prepare(prediction, target, mask))
+        numerator, denominator = self._sums(*S.prepare(prediction, target, mask))
         self.numerator += numerator
         self.denominator += denominator
 
     def compute(self) -> Tensor:
         """Return the metric over all that was added; nan where nothing was observed."""
-        return F.ratio(F.reduce_sums(self.numerator, self.per), F.reduce_sums(self.denominator, self.per))
+        return S.ratio(S.reduce_sums(self.numerator, self.per), S.reduce_sums(self.denominator, self.per))
 
     def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError  # pragma: no cover - abstract
@@ -68,7 +68,7 @@ class MaskedMAE(RatioMetric):
     """
 
     def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        return F.absolute_error_update(prediction, target), F.count_update(observed)
+        return S.absolute_error_update(prediction, target), S.count_update(observed)
 
 
 class MaskedRMSE(RatioMetric):
@@ -86,14 +86,14 @@ class MaskedRMSE(RatioMetric):
         return super().compute().sqrt()
 
     def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        return F.squared_error_update(prediction, target), F.count_update(observed)
+        return S.squared_error_update(prediction, target), S.count_update(observed)
 
 
 class MaskedSMAPE(RatioMetric):
     """Symmetric mean absolute percentage error as a fraction in [0, 1]; arguments as :class:`MaskedMAE`."""
 
     def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        return F.smape_update(prediction, target), F.count_update(observed)
+        return S.smape_update(prediction, target), S.count_update(observed)
 
 
 class MaskedMAPE(RatioMetric):
@@ -108,13 +108,27 @@ class MaskedMAPE(RatioMetric):
     """
 
     def __init__(
-        self, num_channels: int, horizon: int, per: F.Per = "all", threshold: float = 5e-5, **kwargs: Any
+        self, num_channels: int, horizon: int, per: S.Per = "all", threshold: float = 5e-5, **kwargs: Any
     ) -> None:
         super().__init__(num_channels, horizon, per, **kwargs)
         self.threshold = threshold
 
     def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        return F.mape_update(prediction, target, observed, self.threshold)
+        return S.mape_update(prediction, target, observed, self.threshold)
+
+
+class MaskedWAPE(RatioMetric):
+    """Sum of absolute errors over the sum of absolute targets, as a fraction; arguments as :class:`MaskedMAE`.
+
+    Examples:
+        >>> metric = MaskedWAPE(num_channels=1, horizon=1)
+        >>> metric.update(torch.ones(1, 2, 1, 1), torch.tensor([0.0, 4.0]).view(1, 2, 1, 1))
+        >>> metric.compute()
+        tensor(1., dtype=torch.float64)
+    """
+
+    def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        return S.absolute_error_update(prediction, target), S.magnitude_update(target)
 
 
 class MaskedFrameR2(RatioMetric):
@@ -125,7 +139,7 @@ class MaskedFrameR2(RatioMetric):
 
     higher_is_better = True
 
-    def __init__(self, num_channels: int, horizon: int, per: F.Per = "channel", **kwargs: Any) -> None:
+    def __init__(self, num_channels: int, horizon: int, per: S.Per = "channel", **kwargs: Any) -> None:
         super().__init__(num_channels, horizon, per, **kwargs)
 
     def compute(self) -> Tensor:
@@ -133,7 +147,7 @@ class MaskedFrameR2(RatioMetric):
         return 1 - super().compute()
 
     def _sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        return F.squared_error_update(prediction, target), F.frame_squares_update(target, observed)
+        return S.squared_error_update(prediction, target), S.frame_squares_update(target, observed)
 
 
 class MaskedR2(Metric):
@@ -157,23 +171,23 @@ class MaskedR2(Metric):
     squares: Tensor
     moments: Tensor
 
-    def __init__(self, num_channels: int, horizon: int, per: F.Per = "all", **kwargs: Any) -> None:
+    def __init__(self, num_channels: int, horizon: int, per: S.Per = "all", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shape, self.per = check_sizes(num_channels, horizon), per
-        F.reduce_sums(torch.zeros(self.shape), per)
+        S.reduce_sums(torch.zeros(self.shape), per)
         self.add_state("squares", torch.zeros(self.shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("moments", torch.zeros(3, *self.shape, dtype=torch.float64), dist_reduce_fx=F.merge_moments)
+        self.add_state("moments", torch.zeros(3, *self.shape, dtype=torch.float64), dist_reduce_fx=S.merge_moments)
 
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch: forecast and target ``[B, N, Q, C]``, and the mask of observed targets."""
         check_target(target, self.shape)
-        p, y, observed = F.prepare(prediction, target, mask)
-        self.squares += F.squared_error_update(p, y)
-        self.moments = F.merge_moments(torch.stack([self.moments, F.moments_update(y, observed)]))
+        p, y, observed = S.prepare(prediction, target, mask)
+        self.squares += S.squared_error_update(p, y)
+        self.moments = S.merge_moments(torch.stack([self.moments, S.moments_update(y, observed)]))
 
     def compute(self) -> Tensor:
         """Return the metric over all that was added; nan where the targets do not vary."""
-        return 1 - F.ratio(F.reduce_sums(self.squares, self.per), F.reduce_moments(self.moments, self.per))
+        return 1 - S.ratio(S.reduce_sums(self.squares, self.per), S.reduce_moments(self.moments, self.per))
 
 
 def check_sizes(num_channels: int, horizon: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stgraph.errors import InputError
 from stgraph.metrics import functional as F
+from stgraph.metrics import sums as S
 from stgraph.metrics.point import RatioMetric, check_target
 
 __all__ = ["IntervalCoverage", "IntervalWidth", "MaskedCRPS", "MaskedPinball"]
@@ -30,7 +31,7 @@ class MaskedPinball(RatioMetric):
     """
 
     def __init__(
-        self, num_channels: int, horizon: int, quantiles: Sequence[float], per: F.Per = "all", **kwargs: Any
+        self, num_channels: int, horizon: int, quantiles: Sequence[float], per: S.Per = "all", **kwargs: Any
     ) -> None:
         self.quantiles = F.check_quantiles(quantiles)
         super().__init__(num_channels, horizon, per, levels=len(self.quantiles), **kwargs)
@@ -38,9 +39,9 @@ class MaskedPinball(RatioMetric):
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch: quantiles ``[B, N, Q, C, L]``, target ``[B, N, Q, C]``, and the mask of observed targets."""
         check_target(target, self.shape)
-        p, y, observed = F.prepare(prediction, target, mask, len(self.quantiles))
-        self.numerator += F.pinball_update(p, y, p.new_tensor(self.quantiles))
-        self.denominator += F.count_update(observed)
+        p, y, observed = S.prepare(prediction, target, mask, len(self.quantiles))
+        self.numerator += S.pinball_update(p, y, p.new_tensor(self.quantiles))
+        self.denominator += S.count_update(observed)
 
 
 class MaskedCRPS(MaskedPinball):
@@ -77,7 +78,7 @@ class IntervalCoverage(RatioMetric):
     higher_is_better: bool | None = None
 
     def __init__(
-        self, num_channels: int, horizon: int, quantiles: Sequence[float], per: F.Per = "all", **kwargs: Any
+        self, num_channels: int, horizon: int, quantiles: Sequence[float], per: S.Per = "all", **kwargs: Any
     ) -> None:
         self.quantiles, self.pairs = F.check_quantiles(quantiles), F.interval_pairs(quantiles)
         if not self.pairs:
@@ -87,12 +88,12 @@ class IntervalCoverage(RatioMetric):
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch: quantiles ``[B, N, Q, C, L]``, target ``[B, N, Q, C]``, and the mask of observed targets."""
         check_target(target, self.shape)
-        p, y, observed = F.prepare(prediction, target, mask, len(self.quantiles))
+        p, y, observed = S.prepare(prediction, target, mask, len(self.quantiles))
         self.numerator += self._interval_sums(p, y, observed)
-        self.denominator += F.count_update(observed)
+        self.denominator += S.count_update(observed)
 
     def _interval_sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> Tensor:
-        return F.inside_update(prediction, target, observed, self.pairs)
+        return S.inside_update(prediction, target, observed, self.pairs)
 
 
 class IntervalWidth(IntervalCoverage):
@@ -101,4 +102,4 @@ class IntervalWidth(IntervalCoverage):
     higher_is_better = False
 
     def _interval_sums(self, prediction: Tensor, target: Tensor, observed: Tensor) -> Tensor:
-        return F.width_update(prediction, self.pairs)
+        return S.width_update(prediction, self.pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch_geometric.data import Data
 
 import stgraph
 
-__all__ = ["describe_environment", "peak_memory_mb"]
+__all__ = ["describe_environment", "fingerprint", "peak_memory_mb"]
 
 _PACKAGES = (
     "torch",
@@ -35,8 +38,13 @@ _PACKAGES = (
 )
 
 
-def describe_environment(seed: int) -> dict[str, Any]:
-    """Return versions, machine, command line and seed, as plain values.
+def describe_environment(seed: int, series: Data | None = None, test_series: Data | None = None) -> dict[str, Any]:
+    """Return versions, machine, command line, seed and the fingerprints of the data, as plain values.
+
+    Args:
+        seed: Seed of the run.
+        series: The series of the run, with its graph.
+        test_series: The test period, where it is a series of its own.
 
     >>> describe_environment(seed=1)["seed"]
     1
@@ -47,7 +55,8 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "git_commit": git_commit(Path(stgraph.__file__).parent),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda if cuda else None,
@@ -56,8 +65,38 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "command": shlex.join(sys.argv),
         "folder": str(Path.cwd()),
         "seed": seed,
+        "data": None if series is None else fingerprint(series),
+        "test_data": None if test_series is None else fingerprint(test_series),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def fingerprint(series: Data) -> dict[str, str]:
+    """Return the SHA-256 of each tensor of a series, of its type and shape and all its bits.
+
+    >>> same = fingerprint(Data(x=torch.zeros(2, 3))) == fingerprint(Data(x=torch.zeros(2, 3)))
+    >>> other = fingerprint(Data(x=torch.zeros(2, 3))) == fingerprint(Data(x=torch.zeros(3, 2)))
+    >>> same, other
+    (True, False)
+    """
+    tensors = {name: value for name, value in series.to_dict().items() if isinstance(value, Tensor)}
+    return {name: _digest(value) for name, value in sorted(tensors.items())}
+
+
+def _digest(tensor: Tensor) -> str:
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """Name the model of the processor where the system tells; Python itself does not on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def git_commit(folder: Path) -> str | None:

@@ -179,7 +179,7 @@ class Forecasting(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer with the schedule asked for."""
         options = self.optimizer_options
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+        kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
         optimizer = kind(
             self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, eps=options.eps
         )

