@@ -69,6 +69,7 @@ class SpecTraNetOptions:
         time_reference: ``"window"`` counts time steps from the start of the window, ``"absolute"`` from the calendar.
         periods: Periods of the time embedding in time steps. Without it the reference uses 48 and 168, the default
             those of day, week and year that the sampling can resolve.
+        harmonics: Number of harmonics of each period in the time embedding.
         node_embedding: Width of the learned embedding of each node; 0 switches it off.
         mask_input: Feed the mask of observed values to the network.
         use_got: Use optimal transport to prototypes. Off skips the whole spatial part.
@@ -83,9 +84,14 @@ class SpecTraNetOptions:
         got_embedding_distance: Add the cosine distance of the embeddings to the transport cost.
         use_mgat: Use anisotropic graph attention.
         num_neighbors: Neighbours of each node where the model builds the graph itself.
+        both_directions: Attend against the given edges, too.
         mgat_heads: Number of attention heads.
         mgat_radius: Length scale of the spatial prior in units of ``pos``.
         normalize_pos: Centre the coordinates and scale them to [-1, 1] before use.
+        window_embedding: Add a linear embedding of the whole window of each node to its feature.
+        blocks_before: Number of residual blocks of each node before the spatial part.
+        blocks_after: Number of residual blocks of each node after it.
+        spatial_residual: Add what the spatial part returns to what it was given.
         residual_to_last: Predict the change from the last observed input.
         linear_path: Add a linear forecast from all input steps to all output steps.
         quantiles: Levels of quantile outputs, increasing, with 0.5 among them; none gives a point forecast.
@@ -105,6 +111,7 @@ class SpecTraNetOptions:
     tgating_per_node: bool | None = None
     time_reference: str | None = None
     periods: list[float] | None = None
+    harmonics: int | None = None
     node_embedding: int | None = None
     mask_input: bool | None = None
     use_got: bool | None = None
@@ -118,9 +125,14 @@ class SpecTraNetOptions:
     got_embedding_distance: bool | None = None
     use_mgat: bool | None = None
     num_neighbors: int | None = None
+    both_directions: bool | None = None
     mgat_heads: int | None = None
     mgat_radius: float | None = None
     normalize_pos: bool | None = None
+    window_embedding: bool | None = None
+    blocks_before: int | None = None
+    blocks_after: int | None = None
+    spatial_residual: bool | None = None
     residual_to_last: bool | None = None
     linear_path: bool | None = None
     quantiles: list[float] | None = None
@@ -195,6 +207,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tgating_per_node": False,
         "time_reference": "window",
         "periods": [48.0, 168.0],
+        "harmonics": 1,
         "node_embedding": 0,
         "mask_input": False,
         "use_got": True,
@@ -208,9 +221,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "got_embedding_distance": True,
         "use_mgat": True,
         "num_neighbors": 32,
+        "both_directions": False,
         "mgat_heads": 1,
         "mgat_radius": 1.5,
         "normalize_pos": False,
+        "window_embedding": False,
+        "blocks_before": 0,
+        "blocks_after": 0,
+        "spatial_residual": False,
         "residual_to_last": True,
         "linear_path": False,
         "quantiles": None,
@@ -230,6 +248,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tgating_per_node": True,
         "time_reference": "absolute",
         "periods": None,
+        "harmonics": 1,
         "node_embedding": 16,
         "mask_input": True,
         "use_got": True,
@@ -243,9 +262,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "got_embedding_distance": True,
         "use_mgat": True,
         "num_neighbors": 32,
+        "both_directions": False,
         "mgat_heads": 4,
         "mgat_radius": 1.5,
         "normalize_pos": True,
+        "window_embedding": False,
+        "blocks_before": 0,
+        "blocks_after": 0,
+        "spatial_residual": False,
         "residual_to_last": True,
         "linear_path": True,
         "quantiles": None,

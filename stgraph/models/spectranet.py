@@ -97,8 +97,16 @@ class SpecTraNet(Forecaster):
             if chosen.use_mgat:
                 self.mgat = _mgat(chosen, d, pos_dim)
         self.geometry = GraphGeometry(
-            num_neighbors=_required(chosen.num_neighbors, "num_neighbors"), normalize=bool(chosen.normalize_pos)
+            num_neighbors=_required(chosen.num_neighbors, "num_neighbors"),
+            normalize=bool(chosen.normalize_pos),
+            both_directions=bool(chosen.both_directions),
         )
+        dropout = float(chosen.dropout or 0)
+        self.lin_window: nn.Linear | None = None
+        if chosen.window_embedding:
+            self.lin_window = nn.Linear(input_steps * self._in_features, d)
+        self.before = _blocks(chosen.blocks_before, d, dropout)
+        self.after = _blocks(chosen.blocks_after, d, dropout)
         self.lin_out = nn.Linear(d, horizon * self.out_channels * self._outputs)
         self.lin_path: nn.Linear | None = None
         if chosen.linear_path:
@@ -146,7 +154,11 @@ class SpecTraNet(Forecaster):
             observed = torch.ones_like(x) if mask is None else mask.to(x.dtype)
             features = torch.cat([x, observed], dim=-1)
         z = self.temporal(features, x_data, self._time(batch, x), self._node_features())
-        z, regulariser = self._spatial(z, batch)
+        if self.lin_window is not None:
+            z = z + self.lin_window(features.flatten(-2))
+        z = self.before(z)
+        spatial, regulariser = self._spatial(z, batch)
+        z = self.after(z + spatial if self.options.spatial_residual else spatial)
         return self._head(z, features, x[..., -1, : self.out_channels]), regulariser
 
     def fit(self, data: Data, starts: Tensor | None = None) -> Self:
@@ -209,6 +221,22 @@ class SpecTraNet(Forecaster):
         return torch.cat([below, center.unsqueeze(-1), above], dim=-1)
 
 
+class _Residual(nn.Module):
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * channels, channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.layers(x)
+        return out
+
+
+def _blocks(count: int | None, channels: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(*(_Residual(channels, dropout) for _ in range(count or 0)))
+
+
 def _required(value: int | None, name: str) -> int:
     if value is None or value < 1:
         raise InputError(f"{name} is {value}; expected at least 1")
@@ -231,7 +259,16 @@ def _temporal_encoder(
         per_node=bool(options.tgating_per_node),
     )
     features = in_channels * (2 if options.mask_input else 1)
-    return TemporalEncoder(features, d, input_steps, periods, sfe, tgating, layer=layer)
+    return TemporalEncoder(
+        features,
+        d,
+        input_steps,
+        periods,
+        sfe,
+        tgating,
+        layer=layer,
+        harmonics=_required(options.harmonics, "harmonics"),
+    )
 
 
 def _node_embedding(options: SpecTraNetOptions, num_nodes: int | None, d: int) -> nn.Sequential | None:

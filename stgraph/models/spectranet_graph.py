@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.utils import to_undirected
 
 from stgraph.errors import InputError
 from stgraph.nn.mgat import MGAT, EdgeGeometry
@@ -42,15 +43,16 @@ class GraphGeometry(nn.Module):
         num_neighbors: Neighbours of each node where the batch has no edges; all others if there are fewer.
         normalize: Centre the coordinates and divide them by the largest component, as found by :meth:`fit` or, before
             that, in the batch at hand.
+        both_directions: Whether to add the reverse of every edge that the batch has.
     """
 
     center: Tensor
     scale: Tensor
     default_pos: Tensor | None
 
-    def __init__(self, num_neighbors: int, normalize: bool) -> None:
+    def __init__(self, num_neighbors: int, normalize: bool, both_directions: bool = False) -> None:
         super().__init__()
-        self.num_neighbors, self.normalize = num_neighbors, normalize
+        self.num_neighbors, self.normalize, self.both_directions = num_neighbors, normalize, both_directions
         self.register_buffer("center", torch.tensor(torch.nan))
         self.register_buffer("scale", torch.tensor(torch.nan))
         self.register_buffer("default_pos", None, persistent=False)
@@ -104,6 +106,8 @@ class GraphGeometry(nn.Module):
             raise InputError(f"pos has {place.shape[1]} dimensions; the model was made for pos_dim = {mgat.pos_dim}")
         if edge_index is None:
             edge_index = self._neighbors(given, grid if on_grid else None, nodes).to(x.device)
+        elif self.both_directions:
+            edge_index = to_undirected(edge_index, num_nodes=nodes)
         attributes = self._edge_attributes(place, edge_index, per_axis=not on_grid)
         return Geometry(place, mgat.prepare(edge_index, attributes, nodes), grid)
 

@@ -33,6 +33,7 @@ class TemporalEncoder(nn.Module):
         channels: Number of features d, even.
         steps: Number of time steps T.
         periods: Periods of the time embedding in steps.
+        harmonics: Number of harmonics of each period.
         sfe: The spectral layer; ``None`` leaves it out.
         tgating: The pooling layer.
         layer: A sequence layer on :math:`(B, T, d)` instead of ``sfe``.
@@ -62,12 +63,13 @@ class TemporalEncoder(nn.Module):
         *,
         layer: nn.Module | None = None,
         gain: float = 0.3,
+        harmonics: int = 1,
     ) -> None:
         super().__init__()
         if sfe is not None and layer is not None:
             raise InputError("both sfe and layer are given; expected one of them")
         self.lin_in = nn.Linear(in_channels, channels)
-        self.time_embedding = PeriodicTimeEmbedding(channels // 2, periods)
+        self.time_embedding = PeriodicTimeEmbedding(channels // 2, periods, harmonics)
         self.mean_embedding = nn.Linear(in_channels, channels - channels // 2)
         self.sfe = sfe
         self.tgating = tgating

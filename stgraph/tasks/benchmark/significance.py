@@ -122,9 +122,11 @@ def _read_losses(path: Path, _changed: int) -> Losses:
     with np.load(path, allow_pickle=False) as arrays:
         prediction = arrays["y_pred"]
         if prediction.ndim == 5:
-            prediction = prediction[..., _median(arrays["quantiles"] if "quantiles" in arrays else prediction.shape[-1])]
+            prediction = prediction[
+                ..., _median(arrays["quantiles"] if "quantiles" in arrays else prediction.shape[-1])
+            ]
         target = arrays["y_true"]
-        sums, counts = window_losses(prediction, target, arrays["y_mask"] if "y_mask" in arrays else None)
+        sums, counts = window_losses(prediction, target, arrays.get("y_mask"))
         start = arrays["start"] if "start" in arrays else np.arange(len(target))
     return Losses(sums, counts, np.asarray(start, dtype=np.int64))
 
