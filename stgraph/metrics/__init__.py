@@ -4,10 +4,13 @@ from stgraph.metrics.forecast import ForecastMetrics
 from stgraph.metrics.geographic import AnomalyCorrelation, LatitudeWeightedRMSE, latitude_weights
 from stgraph.metrics.point import MaskedFrameR2, MaskedMAE, MaskedMAPE, MaskedR2, MaskedRMSE, MaskedSMAPE, MaskedWAPE
 from stgraph.metrics.quantile import IntervalCoverage, IntervalWidth, MaskedCRPS, MaskedPinball
+from stgraph.metrics.ranks import Ranks, friedman_ranks
 from stgraph.metrics.scaled import MaskedMASE, seasonal_naive_scale
+from stgraph.metrics.significance import Comparison, block_bootstrap, diebold_mariano, holm, window_losses
 
 __all__ = [
     "AnomalyCorrelation",
+    "Comparison",
     "ForecastMetrics",
     "IntervalCoverage",
     "IntervalWidth",
@@ -22,6 +25,12 @@ __all__ = [
     "MaskedRMSE",
     "MaskedSMAPE",
     "MaskedWAPE",
+    "Ranks",
+    "block_bootstrap",
+    "diebold_mariano",
+    "friedman_ranks",
+    "holm",
     "latitude_weights",
     "seasonal_naive_scale",
+    "window_losses",
 ]

@@ -1,4 +1,4 @@
-"""Figures and the HTML report of a run."""
+"""Figures and the HTML report of a run, and those of a benchmark."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stgraph.report.benchmark import write_benchmark_report
     from stgraph.report.figures import (
         error_map,
         forecasts_at_nodes,
@@ -23,10 +24,14 @@ __all__ = [
     "node_errors",
     "save_figure",
     "training_curves",
+    "write_benchmark_report",
     "write_report",
 ]
 
-_MODULES = dict.fromkeys(__all__, "figures") | {"write_report": "html"}
+_MODULES = dict.fromkeys(__all__, "figures") | {
+    "write_benchmark_report": "benchmark",
+    "write_report": "html",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from stgraph.errors import InputError
 from stgraph.report.critical_difference import critical_difference, window_boxes
 from stgraph.report.files import write_then_rename
-from stgraph.report.html import _STYLE
+from stgraph.report.html import STYLE
 from stgraph.report.style import save_figure
 from stgraph.report.tables import table
 from stgraph.tasks.benchmark.formats import Sheet, to_csv, to_latex, to_markdown
@@ -88,7 +88,7 @@ def _html(name: str, tables: Sequence[PartTables], notes: Sequence[str], figures
     return (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{title}</title><style>{_STYLE}main {{ max-width: 90rem; }}</style></head>"
+        f"<title>{title}</title><style>{STYLE}main {{ max-width: 90rem; }}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>\n"
     )
 

@@ -17,7 +17,7 @@ from stgraph.errors import InputError
 from stgraph.report.files import write_then_rename
 from stgraph.report.tables import fact_table, format_number, is_metrics, metric_tables, seed_table
 
-__all__ = ["write_report"]
+__all__ = ["STYLE", "write_report"]
 
 _CAPTIONS = {
     "forecasts": "Observed values and forecasts at a few nodes, from nodes that are easy to forecast to hard ones.",
@@ -26,7 +26,7 @@ _CAPTIONS = {
     "training": "Training loss and validation error by epoch.",
 }
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light; --ink: #1d2530; --soft: #5d6875; --line: #dfe4ea; --accent: #0072b2; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #f5f7f9; color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto, sans-serif; }
@@ -81,7 +81,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     page = (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(model)} on {escape(data)}</title><style>{_STYLE}</style></head>"
+        f"<title>{escape(model)} on {escape(data)}</title><style>{STYLE}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>\n"
     )
     return write_then_rename(folder / "report.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))

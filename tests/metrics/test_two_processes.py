@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torchmetrics import Metric
 
 import stgraph.metrics
 from stgraph.metrics import ForecastMetrics
@@ -22,7 +23,8 @@ OF_NODES = {
     "LatitudeWeightedRMSE": {"latitude": LATITUDE},
     "MaskedMASE": {"scale": torch.arange(12.0).view(6, 2)},
 }
-METRICS = [name for name in stgraph.metrics.__all__ if name[0].isupper() and name != "ForecastMetrics"]
+CLASSES = {name: getattr(stgraph.metrics, name) for name in stgraph.metrics.__all__ if name[0].isupper()}
+METRICS = [name for name, kind in CLASSES.items() if issubclass(kind, Metric) and name != "ForecastMetrics"]
 
 
 def example():

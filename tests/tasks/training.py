@@ -31,7 +31,10 @@ def fit(
     channels = data.series.x.shape[2]
     model = model or MLPForecaster(channels, data.input_steps, data.horizon, dropout=dropout)
     task = Forecasting(
-        model.fit(data.train_series), loss or LossOptions(), OptimizerOptions(learning_rate=1e-2, schedule=schedule), seed=seed
+        model.fit(data.train_series),
+        loss or LossOptions(),
+        OptimizerOptions(learning_rate=1e-2, schedule=schedule),
+        seed=seed,
     )
     folder = RunFolder(path)
     folder.path.mkdir(parents=True, exist_ok=True)

@@ -64,4 +64,7 @@ def published_options(model: str, dataset: str, folder: Path = _FOLDER) -> dict[
             raise InputError(f"{path.name} has the unknown training option {name!r}{nearest_name(name, _TRAINING)}")
         group, option = _TRAINING[name].split(".")
         options.setdefault(group, {})[option] = value
+    if "loss" in options:
+        # Published networks are trained on the errors alone.
+        options["loss"] |= {"frequency_weight": 0.0, "quantile_weight": 0.0}
     return options

@@ -115,7 +115,7 @@ def test_published_settings_become_options(tmp_path):
             "gamma": 0.5,
             "weight_decay": 0.0,
         },
-        "loss": {"point": "mae"},
+        "loss": {"point": "mae", "frequency_weight": 0.0, "quantile_weight": 0.0},
     }
     assert published_options("small", "pems04", tmp_path) == {"model": {"arguments": {"width": 5}}}
 
