@@ -88,7 +88,10 @@ class SpecTraNetOptions:
         mgat_heads: Number of attention heads.
         mgat_radius: Length scale of the spatial prior in units of ``pos``.
         normalize_pos: Centre the coordinates and scale them to [-1, 1] before use.
-        window_embedding: Add a linear embedding of the whole window of each node to its feature.
+        level: What the nonlinear part sees of the level of a series: "absolute" values, values "relative" to the last
+            step, or "auto", which is relative where the training series drifts (see SpecTraNet.fit).
+        window_embedding: Add to the feature of each node a linear embedding of the window's differences from its last
+            step.
         blocks_before: Number of residual blocks of each node before the spatial part.
         blocks_after: Number of residual blocks of each node after it.
         spatial_residual: Add what the spatial part returns to what it was given.
@@ -129,6 +132,7 @@ class SpecTraNetOptions:
     mgat_heads: int | None = None
     mgat_radius: float | None = None
     normalize_pos: bool | None = None
+    level: str | None = None
     window_embedding: bool | None = None
     blocks_before: int | None = None
     blocks_after: int | None = None
@@ -225,6 +229,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mgat_heads": 1,
         "mgat_radius": 1.5,
         "normalize_pos": False,
+        "level": "absolute",
         "window_embedding": False,
         "blocks_before": 0,
         "blocks_after": 0,
@@ -248,8 +253,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tgating_per_node": True,
         "time_reference": "absolute",
         "periods": None,
-        "harmonics": 1,
-        "node_embedding": 16,
+        "harmonics": 8,
+        "node_embedding": 64,
         "mask_input": True,
         "use_got": True,
         "num_prototypes": 32,
@@ -262,14 +267,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "got_embedding_distance": True,
         "use_mgat": True,
         "num_neighbors": 32,
-        "both_directions": False,
+        "both_directions": True,
         "mgat_heads": 4,
         "mgat_radius": 1.5,
         "normalize_pos": True,
-        "window_embedding": False,
-        "blocks_before": 0,
-        "blocks_after": 0,
-        "spatial_residual": False,
+        "level": "auto",
+        "window_embedding": True,
+        "blocks_before": 2,
+        "blocks_after": 1,
+        "spatial_residual": True,
         "residual_to_last": True,
         "linear_path": True,
         "quantiles": None,

@@ -17,12 +17,15 @@ from stgraph.models.base import Forecaster
 from stgraph.models.options import SpecTraNetOptions
 from stgraph.models.spectranet_graph import GraphGeometry
 from stgraph.nn import GOT, MGAT, SFE, TemporalEncoder, TGating
+from stgraph.nn.residual import ResidualBlock
 from stgraph.nn.spectral.sequence import sequence_layer
+from stgraph.ops.drift import share_out_of_range
 from stgraph.ops.missing import fill_with_nearest_observed
 
 __all__ = ["SpecTraNet"]
 
 _REGULARISER = 1e-3
+_DRIFT = 0.05  # share of late values outside the earlier range above which a series drifts
 
 
 class SpecTraNet(Forecaster):
@@ -58,6 +61,8 @@ class SpecTraNet(Forecaster):
         torch.Size([4, 6, 3, 1])
     """
 
+    drifts: Tensor | None
+
     def __init__(
         self,
         in_channels: int,
@@ -84,9 +89,15 @@ class SpecTraNet(Forecaster):
         self.options, self.pos_dim = chosen, pos_dim
         if chosen.time_reference not in ("window", "absolute"):
             raise InputError(f"time_reference is {chosen.time_reference!r}; expected 'window' or 'absolute'")
+        if chosen.level not in ("absolute", "relative", "auto"):
+            raise InputError(f"level is {chosen.level!r}; expected 'absolute', 'relative' or 'auto'")
         if chosen.got_init not in ("normal", "k-means++"):
             raise InputError(f"got_init is {chosen.got_init!r}; expected 'normal' or 'k-means++'")
-        periods = chosen.periods or list(calendar_periods or ()) or [float(input_steps)]
+        periods = chosen.periods or list(calendar_periods or ())
+        # Without a period the place in absolute time says nothing that holds beyond the training series.
+        self._absolute_time = chosen.time_reference == "absolute" and bool(periods)
+        periods = periods or [float(input_steps)]
+        self.register_buffer("drifts", torch.zeros((), dtype=torch.bool) if chosen.level == "auto" else None)
         self.temporal = _temporal_encoder(chosen, in_channels, input_steps, periods)
         d = _required(chosen.d_model, "d_model")
         self.node_embedding = _node_embedding(chosen, num_nodes, d)
@@ -101,12 +112,11 @@ class SpecTraNet(Forecaster):
             normalize=bool(chosen.normalize_pos),
             both_directions=bool(chosen.both_directions),
         )
-        dropout = float(chosen.dropout or 0)
         self.lin_window: nn.Linear | None = None
         if chosen.window_embedding:
             self.lin_window = nn.Linear(input_steps * self._in_features, d)
-        self.before = _blocks(chosen.blocks_before, d, dropout)
-        self.after = _blocks(chosen.blocks_after, d, dropout)
+        self.before = _blocks(chosen.blocks_before, d)
+        self.after = _blocks(chosen.blocks_after, d)
         self.lin_out = nn.Linear(d, horizon * self.out_channels * self._outputs)
         self.lin_path: nn.Linear | None = None
         if chosen.linear_path:
@@ -149,21 +159,40 @@ class SpecTraNet(Forecaster):
         if mask is not None:
             # Where a node has no observation in the window its level is unknown; 0 is the centre of the training data.
             x = torch.where(mask.any(dim=-2, keepdim=True), x, 0.0)
-        features = x
-        if self.options.mask_input:
-            observed = torch.ones_like(x) if mask is None else mask.to(x.dtype)
-            features = torch.cat([x, observed], dim=-1)
-        z = self.temporal(features, x_data, self._time(batch, x), self._node_features())
+        change = x - x[..., -1:, :]
+        z = self.temporal(
+            self._with_mask(self._seen(x, change), mask), x_data, self._time(batch, x), self._node_features()
+        )
         if self.lin_window is not None:
-            z = z + self.lin_window(features.flatten(-2))
+            z = z + self.lin_window(self._with_mask(change, mask).flatten(-2))
         z = self.before(z)
         spatial, regulariser = self._spatial(z, batch)
         z = self.after(z + spatial if self.options.spatial_residual else spatial)
-        return self._head(z, features, x[..., -1, : self.out_channels]), regulariser
+        return self._head(z, self._with_mask(x, mask), x[..., -1, : self.out_channels]), regulariser
+
+    def _with_mask(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if not self.options.mask_input:
+            return x
+        return torch.cat([x, torch.ones_like(x) if mask is None else mask.to(x.dtype)], dim=-1)
+
+    def _seen(self, x: Tensor, change: Tensor) -> Tensor:
+        """What the nonlinear part sees of the values."""
+        if self.options.level == "absolute":
+            return x
+        return change if self.drifts is None else torch.where(self.drifts, change, x)
 
     def fit(self, data: Data, starts: Tensor | None = None) -> Self:
-        """Fit the scaler, the time axis and the scale of the coordinates on the training series."""
+        """Fit the scaler, the time axis and the scale of the coordinates on the training series.
+
+        With the option ``level="auto"`` this decides, too, whether the series drifts: whether more than 5 % of the last
+        fifth of the values lie outside the range that their node had before. Then the nonlinear part, which cannot
+        know what lies beyond the levels of training, sees differences from the last step alone; the linear path and
+        the change from the last observed input carry the level on.
+        """
         super().fit(data, starts)
+        if self.drifts is not None:
+            share = share_out_of_range(data.x, getattr(data, "mask", None))
+            self.drifts.copy_(share > _DRIFT)
         if getattr(data, "pos", None) is not None:
             self.geometry.fit(data.pos)
             if self.got is not None and self.options.got_init == "k-means++":
@@ -182,7 +211,7 @@ class SpecTraNet(Forecaster):
 
     def _time(self, batch: Data, x: Tensor) -> Tensor:
         time = getattr(batch, "x_time", None)
-        if time is None or self.options.time_reference == "window":
+        if time is None or not self._absolute_time:
             return torch.arange(self.input_steps, device=x.device)
         return self.time_in_steps(time)
 
@@ -221,20 +250,8 @@ class SpecTraNet(Forecaster):
         return torch.cat([below, center.unsqueeze(-1), above], dim=-1)
 
 
-class _Residual(nn.Module):
-    def __init__(self, channels: int, dropout: float) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * channels, channels)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.layers(x)
-        return out
-
-
-def _blocks(count: int | None, channels: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(*(_Residual(channels, dropout) for _ in range(count or 0)))
+def _blocks(count: int | None, channels: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count or 0)))
 
 
 def _required(value: int | None, name: str) -> int:

@@ -3,6 +3,7 @@
 from stgraph.nn.got import GOT
 from stgraph.nn.losses import ForecastLoss
 from stgraph.nn.mgat import MGAT
+from stgraph.nn.residual import ResidualBlock
 from stgraph.nn.scalers import LogScaler, MinMaxScaler, RobustScaler, Scaler, StandardScaler, make_scaler
 from stgraph.nn.sfe import SFE
 from stgraph.nn.temporal import TemporalEncoder
@@ -17,6 +18,7 @@ __all__ = [
     "LogScaler",
     "MinMaxScaler",
     "PeriodicTimeEmbedding",
+    "ResidualBlock",
     "RobustScaler",
     "Scaler",
     "StandardScaler",
