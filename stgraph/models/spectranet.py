@@ -13,12 +13,11 @@ from torch_geometric.data import Data
 from typing_extensions import Self
 
 from stgraph.errors import InputError
+from stgraph.models import spectranet_parts as parts
 from stgraph.models.base import Forecaster
 from stgraph.models.options import SpecTraNetOptions
 from stgraph.models.spectranet_graph import GraphGeometry
-from stgraph.nn import GOT, MGAT, SFE, TemporalEncoder, TGating
-from stgraph.nn.residual import ResidualBlock
-from stgraph.nn.spectral.sequence import sequence_layer
+from stgraph.nn import GOT, MGAT
 from stgraph.ops.drift import share_out_of_range
 from stgraph.ops.missing import fill_with_nearest_observed
 
@@ -98,25 +97,25 @@ class SpecTraNet(Forecaster):
         self._absolute_time = chosen.time_reference == "absolute" and bool(periods)
         periods = periods or [float(input_steps)]
         self.register_buffer("drifts", torch.zeros((), dtype=torch.bool) if chosen.level == "auto" else None)
-        self.temporal = _temporal_encoder(chosen, in_channels, input_steps, periods)
-        d = _required(chosen.d_model, "d_model")
-        self.node_embedding = _node_embedding(chosen, num_nodes, d)
+        self.temporal = parts.temporal_encoder(chosen, self._in_features, input_steps, periods)
+        d = parts.required(chosen.d_model, "d_model")
+        self.node_embedding = parts.node_embedding(chosen, num_nodes, d)
         self.got: GOT | None = None
         self.mgat: MGAT | None = None
         if chosen.use_got:
-            self.got = _got(chosen, d, pos_dim)
+            self.got = parts.got(chosen, d, pos_dim)
             if chosen.use_mgat:
-                self.mgat = _mgat(chosen, d, pos_dim)
+                self.mgat = parts.mgat(chosen, d, pos_dim)
         self.geometry = GraphGeometry(
-            num_neighbors=_required(chosen.num_neighbors, "num_neighbors"),
+            num_neighbors=parts.required(chosen.num_neighbors, "num_neighbors"),
             normalize=bool(chosen.normalize_pos),
             both_directions=bool(chosen.both_directions),
         )
         self.lin_window: nn.Linear | None = None
         if chosen.window_embedding:
             self.lin_window = nn.Linear(input_steps * self._in_features, d)
-        self.before = _blocks(chosen.blocks_before, d)
-        self.after = _blocks(chosen.blocks_after, d)
+        self.before = parts.blocks(chosen.blocks_before, d)
+        self.after = parts.blocks(chosen.blocks_after, d)
         self.lin_out = nn.Linear(d, horizon * self.out_channels * self._outputs)
         self.lin_path: nn.Linear | None = None
         if chosen.linear_path:
@@ -248,72 +247,3 @@ class SpecTraNet(Forecaster):
         above = center.unsqueeze(-1) + F.softplus(change[..., middle + 1 :]).cumsum(dim=-1)
         below = center.unsqueeze(-1) - F.softplus(change[..., :middle].flip(-1)).cumsum(dim=-1).flip(-1)
         return torch.cat([below, center.unsqueeze(-1), above], dim=-1)
-
-
-def _blocks(count: int | None, channels: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count or 0)))
-
-
-def _required(value: int | None, name: str) -> int:
-    if value is None or value < 1:
-        raise InputError(f"{name} is {value}; expected at least 1")
-    return value
-
-
-def _temporal_encoder(
-    options: SpecTraNetOptions, in_channels: int, input_steps: int, periods: Sequence[float]
-) -> TemporalEncoder:
-    d, reference = _required(options.d_model, "d_model"), options.preset == "reference"
-    sfe = layer = None
-    if options.use_sfe and options.temporal == "sfe":
-        sfe = SFE(d, _required(options.num_frequencies, "num_frequencies"), learn_gain=not reference)
-    elif options.use_sfe:
-        layer = sequence_layer(str(options.temporal), d, input_steps)
-    tgating = TGating(
-        input_steps,
-        gain=float(options.tgating_gain or 0) if options.use_tgating else 0.0,
-        normalization=str(options.tgating_normalization),
-        per_node=bool(options.tgating_per_node),
-    )
-    features = in_channels * (2 if options.mask_input else 1)
-    return TemporalEncoder(
-        features,
-        d,
-        input_steps,
-        periods,
-        sfe,
-        tgating,
-        layer=layer,
-        harmonics=_required(options.harmonics, "harmonics"),
-    )
-
-
-def _node_embedding(options: SpecTraNetOptions, num_nodes: int | None, d: int) -> nn.Sequential | None:
-    if not options.node_embedding or num_nodes is None:
-        return None
-    return nn.Sequential(nn.Embedding(num_nodes, options.node_embedding), nn.Linear(options.node_embedding, d))
-
-
-def _got(options: SpecTraNetOptions, d: int, pos_dim: int) -> GOT:
-    return GOT(
-        d,
-        _required(options.num_prototypes, "num_prototypes"),
-        pos_dim,
-        eps=float(options.got_eps or 0),
-        tau=float(options.got_tau or 0),
-        transport=str(options.got_transport),
-        rho=float(options.got_rho or 0),
-        learn_marginal=bool(options.got_learn_marginal),
-        embedding_distance=bool(options.got_embedding_distance),
-        dropout=float(options.dropout or 0),
-    )
-
-
-def _mgat(options: SpecTraNetOptions, d: int, pos_dim: int) -> MGAT:
-    return MGAT(
-        d,
-        pos_dim,
-        _required(options.mgat_heads, "mgat_heads"),
-        radius=float(options.mgat_radius or 0),
-        dropout=float(options.dropout or 0),
-    )

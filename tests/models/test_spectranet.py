@@ -349,3 +349,64 @@ def test_wrong_temporal_layers() -> None:
     with pytest.raises(InputError, match="the preset 'reference' has 'sfe' alone"):
         model(preset="reference", temporal="afno")
     assert model(preset="reference", temporal="sfe").temporal.sfe is not None
+
+
+def trending(steps: int = 200) -> Data:
+    noise = torch.randn(N, steps, 2, generator=torch.Generator().manual_seed(0))
+    return Data(x=noise + torch.linspace(0, 20, steps).view(1, -1, 1), pos=batch().pos)
+
+
+def test_the_nonlinear_part_does_not_see_the_level_of_a_series_that_drifts() -> None:
+    steady = trending()
+    steady.x = steady.x - torch.linspace(0, 20, 200).view(1, -1, 1)
+    data = batch()
+    raised = Data(x=data.x + 50.0, x_time=data.x_time, pos=data.pos)
+    drifting = model(use_tgating=False).fit(trending()).eval()
+    assert bool(drifting.drifts)
+    with torch.no_grad():
+        drifting.lin_path.weight.zero_()  # what is left of the level is the last input
+    torch.testing.assert_close(drifting(raised), drifting(data) + 50.0, rtol=1e-4, atol=1e-3)
+    level = model(use_tgating=False).fit(steady).eval()
+    assert not bool(level.drifts)
+    with torch.no_grad():
+        level.lin_path.weight.zero_()
+    assert not torch.allclose(level(raised), level(data) + 50.0, rtol=1e-2, atol=1e-1)
+
+
+def test_the_decision_about_drift_is_saved_with_the_model() -> None:
+    fitted = model().fit(trending())
+    loaded = model()
+    loaded.load_state_dict(fitted.state_dict())
+    assert bool(loaded.drifts)
+    assert model(level="relative").drifts is None
+    assert "drifts" not in model(preset="reference").state_dict()
+
+
+def test_a_fixed_level_overrides_the_decision() -> None:
+    data = batch()
+    auto, relative = model().fit(trending()).eval(), model(level="relative").fit(trending()).eval()
+    torch.testing.assert_close(relative(data), auto(data))
+    assert not torch.allclose(model(level="absolute").fit(trending()).eval()(data), auto(data))
+    with pytest.raises(InputError, match="level is 'none'"):
+        model(level="none")
+
+
+def test_edges_of_one_direction_are_used_in_both() -> None:
+    data = batch()
+    data.edge_index = torch.stack([torch.arange(N - 1), torch.arange(1, N)])
+    there = model().eval()(data)
+    data.edge_index = data.edge_index.flip(0)
+    torch.testing.assert_close(model().eval()(data), there)
+    assert not torch.allclose(model(both_directions=False).eval()(data), there)
+
+
+def test_absolute_time_counts_only_where_a_period_is_known() -> None:
+    data = batch()
+    later = Data(x=data.x, x_time=data.x_time + 7 * 3600 * 10**9, pos=data.pos)
+    series = trending()
+    series.time = torch.arange(200) * 3600 * 10**9
+    daily = model().fit(series).eval()
+    assert not torch.allclose(daily(later), daily(data))
+    torch.manual_seed(0)
+    none = SpecTraNet(2, P, Q, num_nodes=N, mgat_heads=2, **SMALL).fit(series).eval()
+    assert torch.equal(none(later), none(data))

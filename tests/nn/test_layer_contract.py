@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stgraph.nn import GOT, MGAT, SFE, TGating
+from stgraph.nn import GOT, MGAT, SFE, ResidualBlock, TGating
 from stgraph.testing import Check, LayerCase, parametrize_with_checks
 
 NODES, CHANNELS = 5, 4
@@ -97,6 +97,12 @@ def attention_case(path: str, **changes: Any) -> LayerCase:
 TRACED_BEFORE = dict.fromkeys(("check_compile", "check_export"), "done for the case before")
 NEEDS_PREPARED = dict.fromkeys(("check_compile", "check_export"), "traced with a prepared graph only: test_mgat.py")
 CASES = [
+    LayerCase(
+        name="ResidualBlock",
+        make=lambda: ResidualBlock(CHANNELS),
+        inputs=lambda generator: (normal(2, NODES, CHANNELS, generator=generator),),
+        permutation_equivariant=True,
+    ),
     LayerCase(
         name="SFE",
         make=lambda: SFE(CHANNELS, num_frequencies=3),

@@ -33,3 +33,17 @@ def test_bad_input_and_repr() -> None:
     before = layer.parts[0][0].weight.clone()
     layer.reset_parameters()
     assert not torch.equal(before, layer.parts[0][0].weight)
+
+
+def test_harmonics_are_the_formula_as_far_as_steps_resolve_them() -> None:
+    layer = PeriodicTimeEmbedding(4, periods=[24, 4], harmonics=3)
+    assert [part[0].in_features for part in layer.parts] == [6, 4]
+    t = torch.arange(7)
+    order = torch.arange(1, 4)
+    angle = 2 * torch.pi * t.unsqueeze(-1) * order / 24
+    expected = layer.parts[0](torch.cat([angle.sin(), angle.cos()], dim=-1))
+    torch.testing.assert_close(layer(t)[:, :2], expected)
+    torch.testing.assert_close(layer(t + 24), layer(t), rtol=1e-4, atol=1e-6)
+    assert PeriodicTimeEmbedding(4, periods=[1.5], harmonics=5).parts[0][0].in_features == 2  # one at least
+    with pytest.raises(InputError, match="harmonics is 0"):
+        PeriodicTimeEmbedding(4, periods=[10], harmonics=0)
