@@ -15,7 +15,6 @@ Metrics = Mapping[str, Any]
 _METRICS: dict[str, tuple[str, str, bool, int]] = {
     "mae": ("MAE", "mean absolute error", False, -1),
     "rmse": ("RMSE", "root mean squared error", False, -1),
-    "wape": ("WAPE", "sum of |d| / sum of |y|", True, -1),
     "smape": ("sMAPE", "mean of |d| / (|y| + |forecast|)", True, -1),
     "mape": ("MAPE", "mean of |d| / |y|, small targets left out", True, -1),
     "r2": ("R²", "coefficient of determination", False, 1),

@@ -15,7 +15,7 @@ from stgraph.models.baselines.d2stgnn_parts import (
     off_diagonal,
 )
 from stgraph.models.baselines.neural import NeuralBaseline
-from stgraph.models.baselines.supports import GraphCache, edge_weights, random_walk
+from stgraph.models.baselines.supports import GraphCache, both_random_walks
 
 __all__ = ["D2STGNN"]
 
@@ -149,14 +149,13 @@ class D2STGNN(NeuralBaseline):
 
     def _graphs(self, x: Tensor, time: Tensor, batch: Data) -> Tensor:
         """Return the powers of the two dynamic graphs and of the learned one beside each other, ``[B, N, S * N]``."""
-        walks = self.cache(batch, _random_walks)
+        walks = self.cache(batch, _dense_walks)
         dynamic = self.dynamic(x.flatten(2), time, [self.source, self.target], walks)
         learned = off_diagonal(self.learned_graph(), self.spatial_order).expand(len(x), -1, -1, -1)
         every = torch.cat([off_diagonal(dynamic, self.spatial_order).flatten(1, 2), learned], dim=1)
         return every.transpose(1, 2).flatten(2)
 
 
-def _random_walks(batch: Data) -> list[Tensor]:
-    edge_index, weight = edge_weights(batch)
-    walks = (random_walk(edge_index, weight, batch.x.shape[1], reverse=reverse) for reverse in (False, True))
-    return [walk.to_dense() for walk in walks]  # attention weighs every pair of nodes, however large the graph
+def _dense_walks(batch: Data) -> list[Tensor]:
+    # Attention weighs every pair of nodes, however large the graph.
+    return [walk.to_dense() for walk in both_random_walks(batch)]

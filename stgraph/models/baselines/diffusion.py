@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch_geometric.data import Data
 
-from stgraph.models.baselines.supports import edge_weights, random_walk
+from stgraph.models.baselines.supports import both_random_walks
 
 __all__ = ["diffuse", "walk_powers"]
 
@@ -26,12 +26,10 @@ def walk_powers(batch: Data, steps: int) -> list[Tensor]:
         with few edges on a CPU, the two sparse matrices, each followed by its transpose; their powers have many more
         entries.
     """
-    edge_index, weight = edge_weights(batch)
-    num_nodes = batch.x.shape[1]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        walks = [random_walk(edge_index, weight, num_nodes, reverse=reverse) for reverse in (False, True)]
-        few = walks[0].device.type == "cpu" and edge_index.shape[1] <= _DENSITY * num_nodes**2
+        walks = both_random_walks(batch)
+        few = walks[0].device.type == "cpu" and batch.edge_index.shape[1] <= _DENSITY * walks[0].numel()
         if few or walks[0].layout != torch.strided:
             entries = [walk.to_sparse_coo() for walk in walks]
             return [matrix.coalesce().to_sparse_csr() for walk in entries for matrix in (walk, walk.t())]

@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.neural import NeuralBaseline
-from stgraph.models.baselines.supports import GraphCache, edge_weights, propagate, random_walk
+from stgraph.models.baselines.supports import GraphCache, both_random_walks, propagate
 
 __all__ = ["GatedTemporalConvolution", "GraphDiffusion", "GraphWaveNet"]
 
@@ -201,7 +201,7 @@ class GraphWaveNet(NeuralBaseline):
         inputs = self.with_calendar(x, batch).permute(1, 2, 0, 3)[:, -self.receptive_field :]
         missing = self.receptive_field - inputs.shape[1]
         h = self.start(torch.nn.functional.pad(inputs, (0, 0, 0, 0, missing, 0)))
-        supports = [*self.cache(batch, _random_walks), self.learned_graph()]
+        supports = [*self.cache(batch, both_random_walks), self.learned_graph()]
         skip = x.new_zeros(())
         for i, (gate, to_skip) in enumerate(zip(self.gates, self.skips, strict=True)):
             gated = gate(h)
@@ -216,11 +216,6 @@ class GraphWaveNet(NeuralBaseline):
     def learned_graph(self) -> Tensor:
         """Return the learned transition matrix ``[N, N]``, whose rows sum to 1."""
         return torch.softmax(torch.relu(self.source @ self.target.T), dim=1)
-
-
-def _random_walks(batch: Data) -> list[Tensor]:
-    edge_index, weight = edge_weights(batch)
-    return [random_walk(edge_index, weight, batch.x.shape[1], reverse=reverse) for reverse in (False, True)]
 
 
 def _along_nodes(matrix: Tensor, x: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.base import Baseline, slices
+from stgraph.models.baselines.calendar import DAY, calendar_slots, forecast_time
 
-__all__ = ["HistoricalAverage", "forecast_time"]
+__all__ = ["HistoricalAverage"]
 
 Variant = Literal["slot", "day", "window"]
 
-_DAY, _YEAR = 86_400_000_000_000, 31_556_952_000_000_000  # nanoseconds; a year of 365.2425 days
-_WEEKDAYS, _FIRST_WEEKDAY = 7, 3  # 1 January 1970 was a Thursday; Monday is 0
+_WEEKDAYS = 7
 _BLOCK = 1 << 22  # numbers in one temporary array of the sums
 
 
@@ -112,13 +112,9 @@ class HistoricalAverage(Baseline):
 
     def _slot(self, time: Tensor) -> Tensor:
         """Return the row of the table of each time."""
-        daily = float(self.time_step) < _DAY
-        period = _DAY if daily else _YEAR
-        place = torch.remainder(time, period).double() * (self.steps_per_cycle / period)
-        slot = place.round().long() % self.steps_per_cycle
-        if self.variant == "day" or not daily:
+        slot, weekday = calendar_slots(time, self.steps_per_cycle, float(self.time_step))
+        if self.variant == "day" or float(self.time_step) >= DAY:
             return slot
-        weekday = (torch.div(time, _DAY, rounding_mode="floor") + _FIRST_WEEKDAY) % _WEEKDAYS
         return slot + self.steps_per_cycle * weekday
 
     def _forecast(self, batch: Data, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -137,28 +133,3 @@ class HistoricalAverage(Baseline):
         count = mask.sum(2)
         total = torch.where(mask, x, 0.0).sum(2)
         return torch.where(count > 0, total / count.clamp(min=1), self.node_mean.to(x.dtype))
-
-
-def forecast_time(batch: Data, horizon: int, time_step: Tensor) -> Tensor:
-    """Return the times of the Q forecast steps ``[B, Q]``: ``y_time``, or else ``x_time`` continued by ``time_step``.
-
-    Raises:
-        InputError: If the batch has neither, or they have another shape.
-
-    Examples:
-        >>> batch = Data(x=torch.zeros(1, 1, 2, 1), x_time=torch.tensor([[10, 20]]))
-        >>> forecast_time(batch, 3, torch.tensor(10.0)).tolist()
-        [[30, 40, 50]]
-    """
-    time: Tensor | None = batch.get("y_time")
-    if time is None:
-        past = batch.get("x_time")
-        if past is None:
-            raise InputError("the batch has neither y_time nor x_time; this forecast depends on the time")
-        ahead = time_step * torch.arange(1, horizon + 1, device=past.device)
-        time = past[:, -1:] + ahead.to(past.dtype)
-    if time.shape != (batch.x.shape[0], horizon):
-        raise InputError(
-            f"the times of the forecast have shape {tuple(time.shape)}; expected ({len(batch.x)}, {horizon})"
-        )
-    return time

@@ -8,12 +8,10 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.base import Forecaster
+from stgraph.models.baselines.calendar import calendar_slots
 from stgraph.ops.missing import fill_with_nearest_observed
 
 __all__ = ["NeuralBaseline"]
-
-_DAY, _YEAR = 86_400_000_000_000, 31_556_952_000_000_000  # nanoseconds; a year of 365.2425 days
-_FIRST_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
 
 
 class NeuralBaseline(Forecaster):
@@ -95,12 +93,7 @@ class NeuralBaseline(Forecaster):
         if future:
             ahead = torch.arange(1, steps + 1, device=time.device) * self.time_step
             time = time[:, -1:] + ahead.to(time.dtype)
-        step = float(self.time_step)
-        period = _DAY if step < _DAY else _YEAR
-        place = torch.remainder(time, period).double() * (self.steps_per_cycle / period)
-        slot = place.round().long() % self.steps_per_cycle
-        weekday = (torch.div(time, _DAY, rounding_mode="floor") + _FIRST_WEEKDAY) % 7
-        return slot, weekday if step < 7 * _DAY else torch.zeros_like(weekday)
+        return calendar_slots(time, self.steps_per_cycle, float(self.time_step))
 
     def with_calendar(self, x: Tensor, batch: Data, *, weekday: bool = False) -> Tensor:
         """Append the place in the cycle as a number in [0, 1) to the channels, and if asked for the weekday / 7."""

@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.base import Baseline, slices
-from stgraph.models.baselines.historical_average import forecast_time
+from stgraph.models.baselines.calendar import forecast_time
 
 __all__ = ["SeasonalNaive"]
 

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 
-__all__ = ["GraphCache", "edge_weights", "laplacian", "propagate", "random_walk"]
+__all__ = ["GraphCache", "both_random_walks", "edge_weights", "laplacian", "propagate", "random_walk"]
 
 MakeMatrices = Callable[[Data], list[Tensor]]
 
@@ -56,6 +56,12 @@ def random_walk(edge_index: Tensor, weight: Tensor, num_nodes: int, *, reverse: 
     row, column = edge_index.flip(0) if reverse else edge_index
     degree = weight.new_zeros(num_nodes).index_add(0, row, weight)
     return _matrix(row, column, weight / torch.where(degree > 0, degree, 1.0)[row], num_nodes)
+
+
+def both_random_walks(batch: Data) -> list[Tensor]:
+    """Return the transition matrices of the random walks along the edges of a batch's graph and against them."""
+    edge_index, weight = edge_weights(batch)
+    return [random_walk(edge_index, weight, batch.x.shape[1], reverse=reverse) for reverse in (False, True)]
 
 
 def laplacian(edge_index: Tensor, weight: Tensor, num_nodes: int) -> Tensor:

@@ -39,8 +39,16 @@ def main(words: Sequence[str]) -> int:
     folder = CellFolder(Path(words[0]).absolute())
     if "--leashed" in words:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    _logger.addHandler(logging.StreamHandler(sys.stdout))
+    handler = logging.StreamHandler(sys.stdout)
+    _logger.addHandler(handler)
     _logger.setLevel(logging.INFO)
+    try:
+        return _run(folder)
+    finally:
+        _logger.removeHandler(handler)
+
+
+def _run(folder: CellFolder) -> int:
     with CellLock(folder.lock):
         cell, code = read_job(folder)
         try:

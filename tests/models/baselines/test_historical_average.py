@@ -7,7 +7,8 @@ import torch
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
-from stgraph.models.baselines.historical_average import HistoricalAverage, forecast_time
+from stgraph.models.baselines.calendar import forecast_time
+from stgraph.models.baselines.historical_average import HistoricalAverage
 from tests.models.baselines.closed_form import check_closed_form, series_with_gaps
 from tests.models.baselines.published import settings_of
 

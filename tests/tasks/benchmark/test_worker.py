@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 
 import pytest
 
+from stgraph.errors import InputError
 from stgraph.tasks.benchmark import worker
 from stgraph.tasks.benchmark.cells import expand
 from stgraph.tasks.benchmark.lock import CellLock, LockedError
@@ -125,3 +127,11 @@ def test_a_cell_is_held_by_one_process_and_let_go_when_it_ends(tmp_path):
     process.join()
     with CellLock(tmp_path / "lock"):
         assert (tmp_path / "lock").read_text().isdigit()
+
+
+def test_the_worker_leaves_no_handler_behind(tmp_path):
+    logger = logging.getLogger("stgraph")
+    before = list(logger.handlers)
+    with pytest.raises((InputError, OSError)):
+        main([str(tmp_path / "nothing")])
+    assert logger.handlers == before
