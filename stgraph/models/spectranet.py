@@ -24,6 +24,7 @@ from stgraph.ops.missing import fill_with_nearest_observed
 __all__ = ["SpecTraNet"]
 
 _REGULARISER = 1e-3
+_WELL_OBSERVED = 0.5  # share of the training steps from which on a node has an embedding of its own
 _DRIFT = 0.05  # share of late values outside the earlier range above which a series drifts
 
 
@@ -61,6 +62,7 @@ class SpecTraNet(Forecaster):
     """
 
     drifts: Tensor | None
+    well_observed: Tensor
 
     def __init__(
         self,
@@ -100,6 +102,8 @@ class SpecTraNet(Forecaster):
         self.temporal = parts.temporal_encoder(chosen, self._in_features, input_steps, periods)
         d = parts.required(chosen.d_model, "d_model")
         self.node_embedding = parts.node_embedding(chosen, num_nodes, d)
+        if self.node_embedding is not None:
+            self.register_buffer("well_observed", torch.ones(int(num_nodes or 0), 1))
         self.got: GOT | None = None
         self.mgat: MGAT | None = None
         if chosen.use_got:
@@ -156,8 +160,7 @@ class SpecTraNet(Forecaster):
         x_data = fill_with_nearest_observed(batch.x, mask)
         x = self.scaler.transform(x_data)
         if mask is not None:
-            # Where a node has no observation in the window its level is unknown; 0 is the centre of the training data.
-            x = torch.where(mask.any(dim=-2, keepdim=True), x, 0.0)
+            x = _mean_where_unknown(x, mask.any(dim=-2, keepdim=True))
         change = x - x[..., -1:, :]
         z = self.temporal(
             self._with_mask(self._seen(x, change), mask), x_data, self._time(batch, x), self._node_features()
@@ -187,11 +190,17 @@ class SpecTraNet(Forecaster):
         fifth of the values lie outside the range that their node had before. Then the nonlinear part, which cannot
         know what lies beyond the levels of training, sees differences from the last step alone; the linear path and
         the change from the last observed input carry the level on.
+
+        Nodes of which training observes less than half of the values have no embedding of their own: where stations
+        open and close, what was learned of one of them says little of the test period.
         """
         super().fit(data, starts)
+        mask = getattr(data, "mask", None)
+        if self.node_embedding is not None:
+            share = data.x.new_ones(len(data.x)) if mask is None else mask.double().mean(dim=(1, 2))
+            self.well_observed.copy_(share.unsqueeze(1) >= _WELL_OBSERVED)
         if self.drifts is not None:
-            share = share_out_of_range(data.x, getattr(data, "mask", None))
-            self.drifts.copy_(share > _DRIFT)
+            self.drifts.copy_(share_out_of_range(data.x, mask) > _DRIFT)
         if getattr(data, "pos", None) is not None:
             self.geometry.fit(data.pos)
             if self.got is not None and self.options.got_init == "k-means++":
@@ -217,7 +226,7 @@ class SpecTraNet(Forecaster):
     def _node_features(self) -> Tensor | None:
         if self.node_embedding is None:
             return None
-        features: Tensor = self.node_embedding[1](self.node_embedding[0].weight)
+        features: Tensor = self.node_embedding[1](self.node_embedding[0].weight * self.well_observed)
         return features
 
     def _spatial(self, z: Tensor, batch: Data) -> tuple[Tensor, Tensor]:
@@ -247,3 +256,13 @@ class SpecTraNet(Forecaster):
         above = center.unsqueeze(-1) + F.softplus(change[..., middle + 1 :]).cumsum(dim=-1)
         below = center.unsqueeze(-1) - F.softplus(change[..., :middle].flip(-1)).cumsum(dim=-1).flip(-1)
         return torch.cat([below, center.unsqueeze(-1), above], dim=-1)
+
+
+def _mean_where_unknown(x: Tensor, known: Tensor) -> Tensor:
+    """Put the mean of the other nodes at each step in the place of nodes without any observation in the window.
+
+    Their number then has no influence on the spatial mean. Where nothing is known it is 0, the centre of training.
+    """
+    count = known.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = torch.where(known, x, 0.0).sum(dim=1, keepdim=True) / count
+    return torch.where(known, x, mean)

@@ -62,7 +62,10 @@ def node_embedding(options: SpecTraNetOptions, num_nodes: int | None, d: int) ->
     """Return the learned feature of each node, ``None`` where the number of nodes is not known or none is wanted."""
     if not options.node_embedding or num_nodes is None:
         return None
-    return nn.Sequential(nn.Embedding(num_nodes, options.node_embedding), nn.Linear(options.node_embedding, d))
+    table = nn.Embedding(num_nodes, options.node_embedding)
+    # From zero, a node of which training sees little stays what nodes are on average.
+    nn.init.zeros_(table.weight)
+    return nn.Sequential(table, nn.Linear(options.node_embedding, d))
 
 
 def got(options: SpecTraNetOptions, d: int, pos_dim: int) -> GOT:

@@ -410,3 +410,34 @@ def test_absolute_time_counts_only_where_a_period_is_known() -> None:
     torch.manual_seed(0)
     none = SpecTraNet(2, P, Q, num_nodes=N, mgat_heads=2, **SMALL).fit(series).eval()
     assert torch.equal(none(later), none(data))
+
+
+def test_nodes_that_training_hardly_observes_have_no_embedding() -> None:
+    series = trending()
+    series.mask = torch.ones(N, 200, 2, dtype=torch.bool)
+    series.mask[0, 90:] = False
+    series.mask[1, 110:] = False
+    series.x = series.x * series.mask
+    net, data = model().fit(series).eval(), batch()
+    assert net.well_observed.flatten().tolist() == [0.0] + [1.0] * (N - 1)
+    before = net(data)
+    with torch.no_grad():
+        net.node_embedding[0].weight[0] += 5.0
+    assert torch.equal(net(data), before)
+    with torch.no_grad():
+        net.node_embedding[0].weight[1] += 5.0
+    assert not torch.allclose(net(data), before)
+    assert net.fit(trending()).well_observed.sum() == N  # fitting again forgets
+
+
+def test_a_node_without_observation_is_taken_for_the_mean_of_the_others() -> None:
+    data = batch()
+    data.x_mask = torch.ones_like(data.x, dtype=torch.bool)
+    data.x_mask[:, 2] = False
+    net = model(mask_input=False).eval()
+    filled = Data(x=data.x.clone(), x_time=data.x_time, pos=data.pos)
+    others = [i for i in range(N) if i != 2]
+    filled.x[:, 2] = data.x[:, others].mean(dim=1)
+    # The gating score, which reads values and not their mean, is left out of the comparison.
+    net.temporal.tgating.gain = 0.0
+    torch.testing.assert_close(net(data), net(filled), rtol=1e-4, atol=1e-5)
