@@ -145,6 +145,7 @@ def test_metr_la_is_skipped_by_name_where_it_is_not(
     assert "metr_la_week is skipped" in (tmp_path / "ablation.txt").read_text()
 
 
+@pytest.mark.slow
 def test_interrupted_study_goes_on_tells_of_failures_and_makes_its_tables_again(
     study: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def test_memory_step_does_as_many_iterations_as_it_is_told() -> None:
     assert all(torch.isfinite(step()).all() for step in steps)
 
 
+@pytest.mark.slow
 def test_quick_run_writes_a_row_for_each_pass(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
