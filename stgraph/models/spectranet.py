@@ -226,7 +226,8 @@ class SpecTraNet(Forecaster):
     def _node_features(self) -> Tensor | None:
         if self.node_embedding is None:
             return None
-        features: Tensor = self.node_embedding[1](self.node_embedding[0].weight * self.well_observed)
+        table, linear = self.node_embedding
+        features: Tensor = linear(table.weight * self.well_observed)
         return features
 
     def _spatial(self, z: Tensor, batch: Data) -> tuple[Tensor, Tensor]:
