@@ -227,7 +227,7 @@ class SpecTraNet(Forecaster):
         if self.node_embedding is None:
             return None
         table, linear = self.node_embedding
-        features: Tensor = linear(table.weight * self.well_observed)
+        features: Tensor = linear(table.get_parameter("weight") * self.well_observed)
         return features
 
     def _spatial(self, z: Tensor, batch: Data) -> tuple[Tensor, Tensor]:
