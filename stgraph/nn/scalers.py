@@ -8,7 +8,16 @@ from typing_extensions import Self
 
 from stgraph.errors import InputError
 
-__all__ = ["SCALERS", "LogScaler", "MinMaxScaler", "RobustScaler", "Scaler", "StandardScaler", "make_scaler"]
+__all__ = [
+    "SCALERS",
+    "LogScaler",
+    "MinMaxScaler",
+    "RobustScaler",
+    "Scaler",
+    "StandardScaler",
+    "make_scaler",
+    "unit_where_constant",
+]
 
 
 class Scaler(nn.Module):
@@ -117,7 +126,7 @@ class StandardScaler(Scaler):
     def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
         mean = values.nanmean(dim=-1)
         deviation = (values - mean.unsqueeze(-1)).square().nanmean(dim=-1).sqrt()
-        return mean, _unit_where_constant(deviation, mean)
+        return mean, unit_where_constant(deviation, mean)
 
 
 class RobustScaler(Scaler):
@@ -125,7 +134,7 @@ class RobustScaler(Scaler):
 
     def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
         lower, median, upper = _nanquantile(values, (0.25, 0.5, 0.75)).unbind(dim=-1)
-        return median, _unit_where_constant(upper - lower, median)
+        return median, unit_where_constant(upper - lower, median)
 
 
 class LogScaler(StandardScaler):
@@ -170,8 +179,11 @@ def make_scaler(name: str, num_channels: int, num_nodes: int | None = None, per:
     return SCALERS[name](num_channels, num_nodes, per)
 
 
-def _unit_where_constant(spread: Tensor, center: Tensor) -> Tensor:
-    # Relative to the level, so that rounding noise on a large constant does not count as variation.
+def unit_where_constant(spread: Tensor, center: Tensor) -> Tensor:
+    """Replace a spread that is 0 by 1.
+
+    Relative to the level, so that rounding noise on a large constant does not count as variation.
+    """
     return torch.where(spread <= 1e-9 * center.abs().clamp(min=1e-3), torch.ones_like(spread), spread)
 
 

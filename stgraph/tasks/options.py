@@ -185,7 +185,7 @@ class RunOptions:
         data: The series, its graph, its split and its windows.
         model: The model and its hyper-parameters.
         loss: Weights of the loss.
-        optimizer: AdamW and its schedule.
+        optimizer: The optimizer and its schedule.
         trainer: How to train.
         protocol: Protocol of split, scaler, nulls and loss mask by name ("dcrnn", "basicts", ...); "strict", which
             takes all from the options, where none is named.

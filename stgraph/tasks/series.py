@@ -16,6 +16,7 @@ from torch_geometric.data import Data
 from stgraph.data.datamodule import SeriesDataModule
 from stgraph.errors import InputError
 from stgraph.models import get_model
+from stgraph.models.baselines.calendar import cycle
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import SpecTraNetOptions, nearest_name
 from stgraph.tasks.options import DATASETS, DataOptions, ModelOptions
@@ -257,11 +258,10 @@ def calendar_periods(series: Data) -> list[float]:
     >>> calendar_periods(Data(x=torch.zeros(1, 720, 1), time=hours))
     [24.0, 168.0]
     """
-    time = series.get("time")
-    if time is None or time.is_floating_point() or time.dim() != 1 or time.numel() < 2:
+    step = _calendar_step(series)
+    if step is None:
         return []
-    step = float((time[1:] - time[:-1]).double().median())
-    covered = float(time[-1] - time[0]) + step
+    covered = float(series.time[-1] - series.time[0]) + step
     return [period / step for period in _CALENDAR if period > 2 * step and covered >= _CYCLES * period]
 
 
@@ -272,12 +272,16 @@ def steps_per_cycle(series: Data) -> int:
     >>> steps_per_cycle(Data(x=torch.zeros(1, 48, 1), time=hours))
     24
     """
+    step = _calendar_step(series)
+    return 1 if step is None else max(round(cycle(step) / step), 1)
+
+
+def _calendar_step(series: Data) -> float | None:
+    """Return the usual time step in nanoseconds; ``None`` where the nodes share no times of a calendar."""
     time = series.get("time")
     if time is None or time.is_floating_point() or time.dim() != 1 or time.numel() < 2:
-        return 1
-    step = float((time[1:] - time[:-1]).double().median())
-    day, _, year = _CALENDAR
-    return max(round((day if step < day else year) / step), 1)
+        return None
+    return float((time[1:] - time[:-1]).double().median())
 
 
 def resolve_model(options: ModelOptions, num_nodes: int | None) -> ModelOptions:

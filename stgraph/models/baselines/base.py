@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from stgraph.errors import InputError
 from stgraph.models.base import Forecaster
+from stgraph.models.baselines.checks import at_least
 
 __all__ = ["Baseline", "slices"]
 
@@ -33,8 +34,7 @@ class Baseline(Forecaster):
         self, in_channels: int, input_steps: int, horizon: int, *, num_nodes: int, out_channels: int | None = None
     ) -> None:
         super().__init__(in_channels, input_steps, horizon, out_channels=out_channels, num_nodes=num_nodes)
-        if num_nodes < 1:
-            raise InputError(f"num_nodes is {num_nodes}; expected at least 1")
+        at_least(1, num_nodes=num_nodes)
         self.register_buffer("node_mean", torch.zeros(num_nodes, self.out_channels, dtype=torch.float64))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
 

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.base import Baseline, slices
+from stgraph.models.baselines.calendar import continue_time
 
 __all__ = ["Climatology"]
 
@@ -149,8 +150,7 @@ class Climatology(Baseline):
                 raise InputError(
                     "the batch has neither y_time nor x_time; the climatology was fitted to calendar times"
                 )
-            step = round(float(self.time_step))
-            time = past[:, -1:] + step * torch.arange(1, self.horizon + 1, device=past.device)
+            time = continue_time(past, self.horizon, self.time_step)
         if time.is_floating_point() or time.shape != (batch.x.shape[0], self.horizon):
             raise InputError(
                 f"the times of the forecast are {time.dtype} {tuple(time.shape)}; expected int64 nanoseconds "

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
+from stgraph.models.baselines.checks import at_least
 from stgraph.models.baselines.d2stgnn_parts import (
     DiffusionBlock,
     DynamicGraph,
@@ -94,9 +95,7 @@ class D2STGNN(NeuralBaseline):
             scaler=scaler,
         )
         sizes = {"num_nodes": num_nodes, "embedding_size": embedding_size, "layers": layers, "gap": gap}
-        for name, value in {**sizes, "spatial_order": spatial_order, "temporal_order": temporal_order}.items():
-            if value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+        at_least(1, **sizes, spatial_order=spatial_order, temporal_order=temporal_order)
         if hidden_channels < 1 or hidden_channels % 4:
             raise InputError(f"hidden_channels is {hidden_channels}; expected a multiple of 4")
         needed = layers * (temporal_order - 1) + 1

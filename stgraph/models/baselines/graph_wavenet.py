@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch_geometric.data import Data
 
-from stgraph.errors import InputError
+from stgraph.models.baselines.checks import at_least
 from stgraph.models.baselines.neural import NeuralBaseline
 from stgraph.models.baselines.supports import GraphCache, both_random_walks, propagate
 
@@ -165,15 +165,7 @@ class GraphWaveNet(NeuralBaseline):
             "end_channels": end_channels,
             "embedding_size": embedding_size,
         }
-        for name, value in {
-            "num_nodes": num_nodes,
-            "blocks": blocks,
-            "layers": layers,
-            "order": order,
-            **channels,
-        }.items():
-            if value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+        at_least(1, num_nodes=num_nodes, blocks=blocks, layers=layers, order=order, **channels)
         dilations = [2**layer for layer in range(layers)] * blocks
         self.receptive_field = 1 + sum(dilations)
         self.cache = GraphCache()

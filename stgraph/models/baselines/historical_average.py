@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from stgraph.errors import InputError
 from stgraph.models.baselines.base import Baseline, slices
 from stgraph.models.baselines.calendar import DAY, calendar_slots, forecast_time
+from stgraph.models.baselines.checks import at_least
 
 __all__ = ["HistoricalAverage"]
 
@@ -82,8 +83,7 @@ class HistoricalAverage(Baseline):
         super().__init__(in_channels, input_steps, horizon, num_nodes=num_nodes, out_channels=out_channels)
         if variant not in get_args(Variant):
             raise InputError(f"variant is {variant!r}; expected one of {', '.join(get_args(Variant))}")
-        if steps_per_cycle < 1:
-            raise InputError(f"steps_per_cycle is {steps_per_cycle}; expected at least 1")
+        at_least(1, steps_per_cycle=steps_per_cycle)
         self.steps_per_cycle, self.variant = steps_per_cycle, variant
         slots = {"slot": _WEEKDAYS * steps_per_cycle, "day": steps_per_cycle, "window": 0}[variant]
         self.register_buffer("table", torch.zeros(slots, num_nodes, self.out_channels, dtype=torch.float64))

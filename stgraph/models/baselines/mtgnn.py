@@ -8,6 +8,7 @@ from torch.nn.functional import conv2d, linear, pad
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
+from stgraph.models.baselines.checks import at_least
 from stgraph.models.baselines.neural import NeuralBaseline
 
 __all__ = ["MTGNN", "DilatedInception", "GraphLearner", "MixHop"]
@@ -99,9 +100,7 @@ class MTGNN(NeuralBaseline):
         sizes = {"num_nodes": num_nodes, "layers": layers, "dilation_base": dilation_base, "depth": depth}
         widths = {"residual_channels": residual_channels, "skip_channels": skip_channels, "end_channels": end_channels}
         learner = {"subgraph_size": subgraph_size, "embedding_size": embedding_size}
-        for name, value in {**sizes, **widths, **learner}.items():
-            if value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+        at_least(1, **sizes, **widths, **learner)
         if conv_channels < 1 or conv_channels % len(_KERNELS):
             raise InputError(f"conv_channels is {conv_channels}; expected a multiple of {len(_KERNELS)}")
         shrinks = [(_WIDEST - 1) * dilation_base**layer for layer in range(layers)]

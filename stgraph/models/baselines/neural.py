@@ -8,7 +8,8 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.base import Forecaster
-from stgraph.models.baselines.calendar import calendar_slots
+from stgraph.models.baselines.calendar import calendar_slots, continue_time
+from stgraph.models.baselines.checks import at_least
 from stgraph.ops.missing import fill_with_nearest_observed
 
 __all__ = ["NeuralBaseline"]
@@ -45,8 +46,7 @@ class NeuralBaseline(Forecaster):
         super().__init__(
             in_channels, input_steps, horizon, out_channels=out_channels, scaler=scaler, num_nodes=num_nodes
         )
-        if steps_per_cycle < 1:
-            raise InputError(f"steps_per_cycle is {steps_per_cycle}; expected at least 1")
+        at_least(1, steps_per_cycle=steps_per_cycle)
         self.steps_per_cycle = steps_per_cycle
 
     def forecast(self, x: Tensor, batch: Data) -> Tensor:
@@ -91,8 +91,7 @@ class NeuralBaseline(Forecaster):
         if time.dim() != 2:
             raise InputError(f"batch.x_time has shape {tuple(time.shape)}; expected (B, {self.input_steps})")
         if future:
-            ahead = torch.arange(1, steps + 1, device=time.device) * self.time_step
-            time = time[:, -1:] + ahead.to(time.dtype)
+            time = continue_time(time, steps, self.time_step)
         return calendar_slots(time, self.steps_per_cycle, float(self.time_step))
 
     def with_calendar(self, x: Tensor, batch: Data, *, weekday: bool = False) -> Tensor:

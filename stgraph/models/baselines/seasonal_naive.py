@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 from stgraph.errors import InputError
 from stgraph.models.baselines.base import Baseline, slices
 from stgraph.models.baselines.calendar import forecast_time
+from stgraph.models.baselines.checks import at_least
 
 __all__ = ["SeasonalNaive"]
 
@@ -63,10 +64,9 @@ class SeasonalNaive(Baseline):
         season_steps: int | None = None,
     ) -> None:
         super().__init__(in_channels, input_steps, horizon, num_nodes=num_nodes, out_channels=out_channels)
-        for name, value in (("steps_per_cycle", steps_per_cycle), ("season_steps", season_steps)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+        at_least(1, steps_per_cycle=steps_per_cycle)
         self.season_steps = steps_per_cycle if season_steps is None else season_steps
+        at_least(1, season_steps=self.season_steps)
         shape = (self.season_steps, num_nodes, self.out_channels)
         self.register_buffer("season", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("timed", torch.zeros((), dtype=torch.bool))

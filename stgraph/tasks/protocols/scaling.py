@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stgraph.data.datamodule import SeriesDataModule
 from stgraph.models.base import Forecaster
-from stgraph.nn.scalers import StandardScaler
+from stgraph.nn.scalers import StandardScaler, unit_where_constant
 from stgraph.tasks.protocols.protocol import Family, Protocol, check_family, get_protocol
 
 __all__ = ["fit_under_protocol", "step_weights"]
@@ -81,5 +81,4 @@ def fit_under_protocol(
     variance = ((values - center).square() * weights).sum(1, keepdim=True)
     scale = (variance.mean(nodes, keepdim=True) if nodes else variance).sqrt()
     scaler.center.copy_(center)
-    # Relative to the level, so that rounding noise on a large constant does not count as variation.
-    scaler.scale.copy_(torch.where(scale <= 1e-9 * center.abs().clamp(min=1e-3), 1.0, scale))
+    scaler.scale.copy_(unit_where_constant(scale, center))

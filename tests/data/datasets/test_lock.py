@@ -5,26 +5,12 @@ import json
 
 import pytest
 
-from stgraph.data.datasets.download import DownloadError, fetch
+from stgraph.data.datasets.download import DownloadError
 from stgraph.data.datasets.lock import FileLock
 from stgraph.errors import InputError
-from tests.data.datasets.file_server import CONTENT, remote, serving
+from tests.data.datasets.file_server import CONTENT, remote
 
 WRONG = CONTENT[::-1]
-
-
-@pytest.fixture
-def server():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def get(tmp_path):
-    def get(file):
-        return fetch(file, tmp_path / "raw", lock=FileLock(tmp_path / "files.lock.json"), timeout=5.0, pause=0.0)
-
-    return get
 
 
 def test_the_first_file_is_recorded_and_later_ones_must_match(server, get, tmp_path):

@@ -5,24 +5,9 @@ import subprocess
 
 import pytest
 
-from stgraph.data.datasets.download import DownloadError, fetch
-from stgraph.data.datasets.lock import FileLock
+from stgraph.data.datasets.download import DownloadError
 from stgraph.data.datasets.transfer import Transfer
 from tests.data.datasets.file_server import CONTENT, remote, serving
-
-
-@pytest.fixture
-def server():
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def get(tmp_path):
-    def get(file):
-        return fetch(file, tmp_path / "raw", lock=FileLock(tmp_path / "files.lock.json"), timeout=5.0, pause=0.0)
-
-    return get
 
 
 def test_certificates_are_verified():

@@ -115,3 +115,27 @@ def _check_missing(model, batch):
     forecast = model(first)
     assert torch.isfinite(forecast).all()
     torch.testing.assert_close(forecast, model(second))
+
+
+def training_losses(model, batch, *, steps, learning_rate, squared=False):
+    """Train with Adam on the errors of one batch in data units, and return the loss before each step."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    losses = []
+    for _ in range(steps):
+        errors = model(batch) - batch.y
+        loss = (errors.square() if squared else errors.abs()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def check_mixed_precision(model, batch):
+    """Under bfloat16 autocast gradients are finite and forecasts change little."""
+    model.fit(series_of(batch)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model(batch)
+        mixed.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    torch.testing.assert_close(mixed, model(batch), atol=0.1, rtol=0)

@@ -8,7 +8,14 @@ import yaml
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.agcrn import AGCRN, NodeAdaptiveGRU
-from tests.models.baselines.contract import check_forecaster, graph_batch, permute_nodes, series_of
+from tests.models.baselines.contract import (
+    check_forecaster,
+    check_mixed_precision,
+    graph_batch,
+    permute_nodes,
+    series_of,
+    training_losses,
+)
 
 SMALL = {"embed_channels": 3, "hidden_channels": 5}
 
@@ -105,26 +112,14 @@ def test_states_know_nothing_of_later_steps():
 
 def test_mixed_precision_changes_little():
     batch = graph_batch()
-    model = build().fit(series_of(batch)).eval()
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = model(batch)
-        mixed.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    torch.testing.assert_close(mixed, model(batch), atol=0.1, rtol=0)
+    check_mixed_precision(build(), batch)
 
 
 def test_training_lowers_the_loss_and_fits_a_constant_of_each_node():
     batch = graph_batch(windows=2, steps=4)
     batch.y = (20 + torch.arange(6.0)).view(1, 6, 1, 1).expand_as(batch.y)
     model = build(input_steps=4).fit(series_of(batch)).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.04)
-    losses = []
-    for _ in range(60):
-        loss = (model(batch) - batch.y).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = training_losses(model, batch, steps=60, learning_rate=0.04, squared=True)
     assert losses[1] < losses[0]
     assert losses[-1] < 0.05 * losses[0]
 

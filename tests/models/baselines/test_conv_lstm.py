@@ -5,7 +5,7 @@ import torch
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.conv_lstm import ConvLSTM, ConvLSTMLayer
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import settings_of
 
 
@@ -120,13 +120,7 @@ def test_training_reduces_the_loss():
     torch.manual_seed(4)
     batch = grid_batch(windows=2, steps=4, horizon=2)
     model = ConvLSTM(1, 4, 2, hidden_channels=(8,)).fit(series_of(batch))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    losses = []
-    for _ in range(40):
-        optimizer.zero_grad()
-        losses.append((model(batch) - batch.y).abs().mean())
-        losses[-1].backward()
-        optimizer.step()
+    losses = training_losses(model, batch, steps=40, learning_rate=0.05)
     assert losses[-1] < 0.6 * losses[0]
 
 

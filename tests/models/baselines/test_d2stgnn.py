@@ -16,7 +16,7 @@ from stgraph.models.baselines.d2stgnn_parts import (
     off_diagonal,
 )
 from stgraph.models.baselines.supports import random_walk
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import parameters_of, settings_of
 
 SMALL = {"hidden_channels": 8, "embedding_size": 3, "layers": 2}
@@ -195,14 +195,7 @@ def test_training_reduces_the_loss():
     model = build(dropout=0.0)
     batch = graph_batch(windows=4)
     model.fit(series_of(batch)).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(25):
-        optimizer.zero_grad()
-        loss = (model(batch) - batch.y).abs().mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = training_losses(model, batch, steps=25, learning_rate=0.01)
     assert losses[-1] < 0.8 * losses[0]
 
 

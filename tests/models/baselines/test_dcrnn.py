@@ -12,7 +12,13 @@ from stgraph.errors import InputError
 from stgraph.models.baselines import diffusion, supports
 from stgraph.models.baselines.dcrnn import DCRNN, DiffusionGRUCell
 from stgraph.models.baselines.diffusion import diffuse, walk_powers
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import (
+    check_forecaster,
+    check_mixed_precision,
+    graph_batch,
+    series_of,
+    training_losses,
+)
 
 
 def build(**options):
@@ -157,26 +163,14 @@ def test_true_values_enter_in_training_alone_and_a_seed_repeats_them():
 
 def test_mixed_precision_changes_little():
     batch = graph_batch(nodes=40)
-    model = build().fit(series_of(batch)).eval()
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = model(batch)
-        mixed.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    torch.testing.assert_close(mixed, model(batch), atol=0.1, rtol=0)
+    check_mixed_precision(build(), batch)
 
 
 def test_training_lowers_the_loss_and_fits_a_constant():
     batch = graph_batch(windows=2, nodes=5, steps=4, horizon=2)
     batch.y = torch.full_like(batch.y, 22.0)
     model = build(input_steps=4, horizon=2).fit(series_of(batch)).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    losses = []
-    for _ in range(60):
-        loss = (model(batch) - batch.y).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = training_losses(model, batch, steps=60, learning_rate=0.02, squared=True)
     assert losses[1] < losses[0]
     assert losses[-1] < 0.05 * losses[0]
 

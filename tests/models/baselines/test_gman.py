@@ -7,7 +7,7 @@ import torch
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.gman import GMAN, AttentionBlock
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import parameters_of, settings_of
 
 SMALL = {"num_blocks": 1, "heads": 2, "head_channels": 2}
@@ -153,13 +153,7 @@ def test_training_reduces_the_loss():
     torch.manual_seed(3)
     batch = graph_batch(windows=3, steps=4, horizon=2)
     model = GMAN(1, 4, 2, steps_per_cycle=288, **SMALL).fit(series_of(batch))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    losses = []
-    for _ in range(40):
-        optimizer.zero_grad()
-        losses.append((model(batch) - batch.y).abs().mean())
-        losses[-1].backward()
-        optimizer.step()
+    losses = training_losses(model, batch, steps=40, learning_rate=0.02)
     assert losses[-1] < 0.7 * losses[0]
 
 

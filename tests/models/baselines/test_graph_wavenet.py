@@ -8,7 +8,7 @@ import torch
 from stgraph.errors import InputError
 from stgraph.models.baselines.graph_wavenet import GatedTemporalConvolution, GraphDiffusion, GraphWaveNet
 from stgraph.models.baselines.supports import random_walk
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import parameters_of, settings_of
 
 SMALL = {"residual_channels": 4, "dilation_channels": 6, "skip_channels": 8, "end_channels": 10}
@@ -159,14 +159,7 @@ def test_training_reduces_the_loss():
     model = build(dropout=0.0, blocks=2)
     batch = graph_batch(windows=4)
     model.fit(series_of(batch)).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    losses = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = (model(batch) - batch.y).abs().mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = training_losses(model, batch, steps=30, learning_rate=0.02)
     assert losses[-1] < 0.8 * losses[0]
 
 

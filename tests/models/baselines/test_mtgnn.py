@@ -5,7 +5,7 @@ import torch
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.mtgnn import MTGNN, DilatedInception, GraphLearner, MixHop
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import parameters_of, settings_of
 
 SMALL = {"conv_channels": 8, "residual_channels": 4, "skip_channels": 6, "end_channels": 10, "embedding_size": 5}
@@ -154,14 +154,7 @@ def test_training_reduces_the_loss():
     model = build(dropout=0.0)
     batch = graph_batch(windows=4)
     model.fit(series_of(batch)).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        loss = (model(batch) - batch.y).abs().mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = training_losses(model, batch, steps=30, learning_rate=0.01)
     assert losses[-1] < 0.8 * losses[0]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.st_resnet import STResNet
-from tests.models.baselines.contract import DAY, check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import DAY, check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import settings_of
 
 
@@ -108,13 +108,7 @@ def test_training_reduces_the_loss():
     batch = grid_batch(windows=3, steps=4, horizon=2)
     series = series_of(batch)
     model = STResNet(1, 4, 2, grid=(2, 3), hidden_channels=8, residual_units=1).fit(series)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(60):
-        optimizer.zero_grad()
-        losses.append((model(batch) - batch.y).abs().mean())
-        losses[-1].backward()
-        optimizer.step()
+    losses = training_losses(model, batch, steps=60, learning_rate=0.01)
     assert losses[-1] < 0.6 * losses[0]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from stgraph.errors import InputError
 from stgraph.models.baselines.staeformer import STAEformer
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import check_forecaster, graph_batch, series_of, training_losses
 from tests.models.baselines.published import parameters_of, settings_of
 
 SMALL = {
@@ -102,13 +102,7 @@ def test_training_reduces_the_loss():
     torch.manual_seed(2)
     batch = graph_batch(windows=4)
     model = STAEformer(1, 12, 4, num_nodes=6, steps_per_cycle=288, **{**SMALL, "dropout": 0.0}).fit(series_of(batch))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(30):
-        optimizer.zero_grad()
-        losses.append((model(batch) - batch.y).abs().mean())
-        losses[-1].backward()
-        optimizer.step()
+    losses = training_losses(model, batch, steps=30, learning_rate=0.01)
     assert losses[-1] < 0.6 * losses[0]
 
 

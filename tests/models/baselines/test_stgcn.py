@@ -9,7 +9,13 @@ import yaml
 from stgraph.errors import InputError
 from stgraph.models.baselines import supports
 from stgraph.models.baselines.stgcn import STGCN, ChebyshevConv, GatedTemporalConv, STConvBlock, chebyshev_polynomials
-from tests.models.baselines.contract import check_forecaster, graph_batch, series_of
+from tests.models.baselines.contract import (
+    check_forecaster,
+    check_mixed_precision,
+    graph_batch,
+    series_of,
+    training_losses,
+)
 
 SMALL = {"hidden_channels": 6, "graph_channels": 3, "output_channels": 7}
 
@@ -118,12 +124,7 @@ def test_a_block_knows_nothing_of_later_steps():
 
 def test_mixed_precision_changes_little():
     batch = graph_batch()
-    model = build().fit(series_of(batch)).eval()
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = model(batch)
-        mixed.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    torch.testing.assert_close(mixed, model(batch), atol=0.1, rtol=0)
+    check_mixed_precision(build(), batch)
 
 
 def test_dropout_acts_in_training_alone():
@@ -138,14 +139,7 @@ def test_training_lowers_the_loss_and_fits_a_constant():
     batch = graph_batch(windows=2, steps=9)
     batch.y = torch.full_like(batch.y, 22.0)
     model = build(input_steps=9, dropout=0.0).fit(series_of(batch)).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    losses = []
-    for _ in range(60):
-        loss = (model(batch) - batch.y).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = training_losses(model, batch, steps=60, learning_rate=0.02, squared=True)
     assert losses[1] < losses[0]
     assert losses[-1] < 0.05 * losses[0]
 
