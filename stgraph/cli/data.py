@@ -125,7 +125,7 @@ def _get(options: DataCommandOptions) -> str:
     from stgraph.cli.describe import describe_series
     from stgraph.data.datasets.base import load_series
 
-    series = load_series(found.name, _root(options))
+    series = load_series(found.name, options.root)
     return f"{describe_series(series)}\n\n{found.title}; licence: {found.licence}"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from stgraph.cli.data import DataCommandOptions, data
 from stgraph.cli.parser import parse
+from stgraph.data.datasets.base import load_series
 from stgraph.data.datasets.catalog import catalog
 from stgraph.errors import InputError
 from tests.data.datasets.file_server import serving
@@ -102,6 +103,14 @@ def test_get_fetches_and_parses(tmp_path, said, root):
         assert server.sent == [len(CONTENT)]
     assert SmallSpeeds.reads == 1
     assert (root / "small_speeds" / "raw" / "speed.csv").exists()
+
+
+def test_what_was_fetched_is_not_parsed_again_by_a_run(small, folder, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("STGRAPH_DATA", str(root))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data(DataCommandOptions("get", "small_speeds"))
+    assert load_series("small_speeds").num_nodes == 3  # as a run reads it
+    assert SmallSpeeds.reads == 1
 
 
 def test_get_offline_says_where_to_put_what(small, said, root):

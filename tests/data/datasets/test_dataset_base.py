@@ -144,14 +144,19 @@ def test_where_nothing_can_be_kept_it_says_what_to_pass(root, caplog):
     assert SmallSpeeds(root)[0].num_nodes == 3
 
 
-def test_the_root_is_that_of_the_environment(root, monkeypatch):
+def test_the_root_is_that_of_the_environment(root, tmp_path, monkeypatch):
     monkeypatch.setenv("STGRAPH_DATA", str(root))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert SmallSpeeds().folder == root / "small_speeds"
     assert load_series("small_speeds", scale=2.0).x[0, 0] == 2
+    # The folder of the environment may be read-only: what is parsed is kept elsewhere.
+    assert not (root / "small_speeds" / "processed").exists()
+    assert len(list((tmp_path / "cache" / "stgraph" / "small_speeds" / "processed").iterdir())) == 2
 
 
 def test_without_the_environment_it_is_the_cache_of_the_user(tmp_path, root, monkeypatch):
     monkeypatch.delenv("STGRAPH_DATA", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".cache").mkdir()
     root.rename(tmp_path / ".cache" / "stgraph")
