@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from stgraph.data.resumable import ResumableLoader
 from stgraph.data.splits import window_starts
 from stgraph.errors import InputError, InputTypeError
 
@@ -147,7 +147,7 @@ def _as_array(view: Tensor) -> np.ndarray[Any, Any] | None:
     return view.numpy()
 
 
-class WindowLoader:
+class WindowLoader(ResumableLoader[WindowBatch]):
     r"""Iterates over the windows of a series in batches, each gathered in one operation.
 
     The series is held once, wherever it lies (memory, memory map, accelerator); what is allocated is one batch.
@@ -197,12 +197,7 @@ class WindowLoader:
         world_size: int = 1,
         input_mask: bool = True,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1")
-        if world_size < 1 or not 0 <= rank < world_size:
-            raise InputError(f"rank is {rank} and world_size is {world_size}; expected 0 <= rank < world_size")
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
+        super().__init__(batch_size, shuffle, seed, rank, world_size)
         series = _check_series(data)
         steps = series["x"].shape[1]
         every = window_starts(steps, input_steps, horizon)  # raises where P, Q and T do not fit
@@ -214,12 +209,6 @@ class WindowLoader:
         self._left_out = () if input_mask else ("x_mask",)
         self._device = series["x"].device
         self._graph = WindowBatch(**{key: value for key, value in data.to_dict().items() if key not in _WINDOWED})
-        self._epoch = 0
-        self._position = 0  # batches of this epoch already yielded
-        self._continue = True  # whether the next pass goes on from there or begins another epoch
-
-    def __len__(self) -> int:
-        return -(-self.num_windows // self.batch_size)
 
     def __repr__(self) -> str:
         return (
@@ -231,23 +220,17 @@ class WindowLoader:
         """The number of windows in an epoch, over all processes."""
         return int(self.starts.numel())
 
-    def __iter__(self) -> Iterator[WindowBatch]:
-        # A generator: nothing happens before the first batch is asked for, so that a state loaded between iter() and
-        # next(), or an iterator that is made and dropped, does no harm.
-        if not self._continue:
-            self._epoch, self._position = self._epoch + 1, 0
-        self._continue = False
-        batches = self._order(self._epoch).to(self._device).split(self.batch_size)
-        for position in range(self._position, len(self)):
-            batch = self._gather(batches[position][self.rank :: self.world_size])
-            self._position = position + 1
-            yield batch
+    @property
+    def num_samples(self) -> int:
+        """The number of windows in an epoch, over all processes."""
+        return self.num_windows
 
     def _order(self, epoch: int) -> Tensor:
-        if not self.shuffle:
-            return self.starts
-        generator = torch.Generator().manual_seed(self.seed + epoch)
-        return self.starts[torch.randperm(self.num_windows, generator=generator)]
+        starts = self.starts
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            starts = starts[torch.randperm(self.num_windows, generator=generator)]
+        return starts.to(self._device)
 
     def _gather(self, starts: Tensor) -> WindowBatch:
         batch: WindowBatch = copy.copy(self._graph)
@@ -258,43 +241,6 @@ class WindowLoader:
             store.pop(name, None)
         store["start"] = starts
         return batch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Make the next pass epoch number ``epoch``, from its start unless a state of that epoch was just loaded."""
-        if not (self._continue and epoch == self._epoch):
-            self._epoch, self._position = epoch, 0
-        self._continue = True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the loader stands: the epoch, and the number of its batches yielded so far."""
-        return {
-            "epoch": self._epoch,
-            "position": self._position,
-            "num_windows": self.num_windows,
-            "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
-            "seed": self.seed,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where another loader stood; after a complete epoch, with the next one.
-
-        Raises:
-            InputError: If the state stands within an epoch that this loader would cut into other batches.
-        """
-        epoch, position = int(state_dict["epoch"]), int(state_dict["position"])
-        total = -(-int(state_dict["num_windows"]) // int(state_dict["batch_size"]))
-        if position >= total:
-            epoch, position = epoch + 1, 0
-        if position:
-            own = self.state_dict()
-            for key in ("num_windows", "batch_size", "shuffle", "seed"):
-                if state_dict[key] != own[key]:
-                    raise InputError(
-                        f"the state was saved within an epoch with {key} = {state_dict[key]}; "
-                        f"this loader has {own[key]}"
-                    )
-        self._epoch, self._position, self._continue = epoch, position, True
 
 
 def _time_dim(key: str, value: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import warnings
 import zipfile
@@ -31,6 +32,8 @@ __all__ = [
     "write_atomically",
     "write_tensors",
 ]
+
+_logger = logging.getLogger("stgraph")
 
 #: The quantity that decides which checkpoint is the best unless said otherwise: validation RMSE over all targets, in
 #: data units.
@@ -148,12 +151,16 @@ class RunCheckpoints(Checkpoint):
         folder: Folder of the checkpoints.
         every_n_steps: Write ``last.ckpt`` after so many optimizer steps too.
         monitor: Validation error that decides which weights are the best.
+        announce: Tell of each epoch whose weights are the best so far.
     """
 
-    def __init__(self, folder: str | Path, every_n_steps: int | None = None, monitor: str = MONITOR) -> None:
+    def __init__(
+        self, folder: str | Path, every_n_steps: int | None = None, monitor: str = MONITOR, announce: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.monitor = monitor
+        self.announce = announce
         self.best_values: dict[str, float] = {}
         self.best_score: float | None = None
         self.best_epoch: int | None = None
@@ -183,13 +190,16 @@ class RunCheckpoints(Checkpoint):
         score = float(trainer.callback_metrics[self.monitor])
         if self.best_score is None or score < self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch
-            self.best_values = {name: float(trainer.callback_metrics[name]) for name in ("val_rmse", "val_mae")}
+            metrics = trainer.callback_metrics.items()
+            self.best_values = {name: float(value) for name, value in metrics if name.startswith("val_")}
             trainer.save_checkpoint(self.best_path, weights_only=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save after the epoch, its validation and the decision to stop early."""
         self.stopped = trainer.should_stop
         trainer.save_checkpoint(self.last_path)
+        if self.announce and self.best_epoch == trainer.current_epoch and trainer.is_global_zero:
+            _logger.info("  Saved best model to %s", self.best_path)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to know."""

@@ -8,12 +8,15 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import yaml
 
 from stgraph.errors import InputError, OutputExistsError
-from stgraph.tasks.options import DATASETS, RunOptions, to_dict
+from stgraph.tasks.options import DATASETS, RunOptions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["RunFolder", "default_output", "read_config", "replace_file", "write_json"]
 
@@ -41,6 +44,19 @@ def default_output(path: str) -> str:
     ('runs/germany_pm10', 'runs/speed')
     """
     return str(Path("runs") / (path if path in DATASETS else Path(path).name.split(".")[0]))
+
+
+class Configuration(Protocol):
+    """The options of a task: a dataclass that a dictionary of plain values makes again."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Any:
+        """Build the options."""
+
+
+T = TypeVar("T", bound=Configuration)
 
 
 class RunFolder:
@@ -101,7 +117,7 @@ class RunFolder:
         if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
             raise InputError(f"output folder {self.path} cannot be written: {place} is not a writable folder")
 
-    def create(self, options: RunOptions, environment: dict[str, Any]) -> None:
+    def create(self, options: DataclassInstance, environment: dict[str, Any]) -> None:
         """Make the folder with its configuration; a run that is there is set aside until :meth:`commit`.
 
         Raises:
@@ -112,7 +128,7 @@ class RunFolder:
                 self._replaced = self._aside()
                 self.path.rename(self._replaced)
             self.path.mkdir(parents=True, exist_ok=True)
-            replace_file(self.config, yaml.safe_dump(to_dict(options), sort_keys=False))
+            replace_file(self.config, yaml.safe_dump(dataclasses.asdict(options), sort_keys=False))
             write_json(self.environment, environment)
         except OSError as error:
             self.rollback()
@@ -138,13 +154,15 @@ class RunFolder:
             self._replaced.rename(self.path)
             self._replaced = None
 
-    def check_resume(self, options: RunOptions) -> None:
+    def check_resume(self, options: Configuration) -> None:
         """Refuse to continue a run with options that would change its result.
 
         Raises:
             InputError: If an option differs; names the first.
         """
-        stored, given = _flatten(to_dict(read_config(self.config))), _flatten(to_dict(options))
+        stored, given = (
+            _flatten(dataclasses.asdict(o)) for o in (read_config(self.config, type(options)), options)
+        )
         for name, value in given.items():
             if name not in _FREE and stored.get(name) != value:
                 raise InputError(
@@ -152,8 +170,12 @@ class RunFolder:
                 )
 
 
-def read_config(path: Path) -> RunOptions:
+def read_config(path: Path, kind: type[T] = RunOptions) -> T:  # type: ignore[assignment]
     """Read the configuration of a run.
+
+    Args:
+        path: The file.
+        kind: Class of the options of the task; that of forecasting by default.
 
     Raises:
         InputError: If the file is missing or is no configuration.
@@ -161,7 +183,7 @@ def read_config(path: Path) -> RunOptions:
     if not path.is_file():
         raise InputError(f"{path.parent} is not the folder of a run: it has no {path.name}")
     try:
-        return RunOptions.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return kind.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not the configuration of a run: {str(error).splitlines()[0]}") from error
 

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -18,6 +17,7 @@ from stgraph.models.base import Forecaster
 from stgraph.models.options import LossOptions
 from stgraph.nn.losses import ForecastLoss
 from stgraph.tasks.checkpoints import EXTRA, MONITOR
+from stgraph.tasks.optimization import make_optimizer, step_seed
 from stgraph.tasks.options import OptimizerOptions
 
 __all__ = ["Forecasting"]
@@ -176,35 +176,16 @@ class Forecasting(LightningModule):
         total, windows = self._epoch_loss.tolist()
         return {"train_loss": total / windows if windows else math.nan, **self._validation}
 
+    def epoch_lines(self, values: dict[str, float], seconds: float) -> list[str]:
+        """Return one line about an epoch."""
+        text = f"epoch {self.current_epoch + 1}/{self.trainer.max_epochs}  loss {values['train_loss']:.4g}"
+        if MONITOR in values:
+            text += f"  validation RMSE {values[MONITOR]:.4g}  MAE {values['val_mae']:.4g}"
+        return [f"{text}  ({seconds:.1f} s)"]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer with the schedule asked for."""
-        options = self.optimizer_options
-        kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
-        optimizer = kind(
-            self.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, eps=options.eps
-        )
-        if options.schedule == "constant":
-            return optimizer
-        if options.schedule == "multi_step":
-            steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.milestones, options.gamma)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
-        if options.schedule == "one_cycle":
-            scheduler: Any = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, options.learning_rate, total_steps=self._total_steps()
-            )
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.trainer.max_epochs or 1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
-
-    def _total_steps(self) -> int:
-        trainer = self.trainer
-        data = getattr(trainer, "datamodule", None)
-        if data is None:
-            return int(trainer.estimated_stepping_batches)
-        # Lightning's estimate sets up the loaders before it restores a checkpoint, and then forgets to restore theirs.
-        batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        return math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        return make_optimizer(self.parameters(), self.optimizer_options, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what stgraph needs to build the model again and to continue the mean of the epoch."""
@@ -213,12 +194,3 @@ class Forecasting(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the mean of the epoch."""
         self._epoch_loss = torch.tensor(checkpoint[EXTRA]["epoch_loss"], dtype=torch.float64, device=self.device)
-
-
-def step_seed(*numbers: int) -> int:
-    """Return a seed that is different and independent for every tuple of numbers.
-
-    >>> step_seed(42, 0, 1, 0) == step_seed(42, 0, 1, 0), step_seed(42, 0, 1, 0) == step_seed(42, 1, 0, 0)
-    (True, False)
-    """
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

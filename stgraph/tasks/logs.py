@@ -7,16 +7,13 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from stgraph.tasks.checkpoints import MONITOR, write_atomically
-
-if TYPE_CHECKING:
-    from stgraph.tasks.forecasting import Forecasting
+from stgraph.tasks.checkpoints import write_atomically
 
 __all__ = ["MetricsFile", "RunLog"]
 
@@ -94,6 +91,18 @@ class MetricsFile(Logger):
         write_atomically(self.path, write)
 
 
+class Logged(Protocol):
+    """What a task tells about an epoch."""
+
+    def epoch_values(self) -> dict[str, float]:
+        """Return the mean training loss of the epoch so far and the last validation errors."""
+        raise NotImplementedError
+
+    def epoch_lines(self, values: dict[str, float], seconds: float) -> list[str]:
+        """Return what a reader sees of an epoch of so many seconds."""
+        raise NotImplementedError
+
+
 class RunLog(Callback):
     """Log the loss of steps and the errors of epochs, tell about each epoch, and time them.
 
@@ -101,7 +110,7 @@ class RunLog(Callback):
 
     Args:
         every_n_steps: Steps between two rows of the training loss.
-        verbose: Send one line per epoch to the logger ``stgraph``.
+        verbose: Send the lines of each epoch to the logger ``stgraph``.
     """
 
     def __init__(self, every_n_steps: int = 10, verbose: bool = False) -> None:
@@ -136,17 +145,15 @@ class RunLog(Callback):
         if trainer.global_step % self.every_n_steps == 0:
             self._log(trainer, {"train_loss_step": float(outputs["logged_loss"])})
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Forecasting) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Logged) -> None:  # type: ignore[override]
         """Log the mean loss and the validation errors of an epoch."""
         self.epoch_seconds.append(self._elapsed + time.perf_counter() - self._started)
         self._elapsed = 0.0
         values = {"learning_rate": self._rate, **pl_module.epoch_values()}
         self._log(trainer, values)
         if self.verbose and trainer.is_global_zero:
-            text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {values['train_loss']:.4g}"
-            if MONITOR in values:
-                text += f"  validation RMSE {values[MONITOR]:.4g}  MAE {values['val_mae']:.4g}"
-            _logger.info("%s  (%.1f s)", text, self.epoch_seconds[-1])
+            for line in pl_module.epoch_lines(values, self.epoch_seconds[-1]):
+                _logger.info("%s", line)
 
     def _log(self, trainer: Trainer, values: dict[str, float]) -> None:
         for logger in trainer.loggers:

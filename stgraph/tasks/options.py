@@ -17,6 +17,7 @@ from stgraph.tasks.protocols.protocol import get_protocol
 __all__ = [
     "BASELINES",
     "DATASETS",
+    "CommonTrainerOptions",
     "DataOptions",
     "ModelOptions",
     "OptimizerOptions",
@@ -125,6 +126,9 @@ class OptimizerOptions:
             multiplies by gamma at each milestone.
         milestones: Epochs of schedule="multi_step".
         gamma: Factor of schedule="multi_step".
+        pct_start: Share of the steps in which the rate of schedule="one_cycle" rises.
+        div_factor: Highest rate of schedule="one_cycle" over its first one.
+        final_div_factor: First rate of schedule="one_cycle" over its last one.
     """
 
     name: Literal["adamw", "adam"] = "adamw"
@@ -134,11 +138,14 @@ class OptimizerOptions:
     schedule: Literal["cosine", "one_cycle", "constant", "multi_step"] = "cosine"
     milestones: list[int] = dataclasses.field(default_factory=list)
     gamma: float = 0.1
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
 
 
 @dataclasses.dataclass
-class TrainerOptions:
-    """How to train; names as in Lightning's Trainer.
+class CommonTrainerOptions:
+    """How to train any task; names as in Lightning's Trainer.
 
     Args:
         max_epochs: Number of epochs.
@@ -147,7 +154,6 @@ class TrainerOptions:
         num_nodes: Number of machines.
         precision: Numerical precision, such as "32-true", "bf16-mixed" or "16-mixed".
         gradient_clip_val: Largest norm of the gradient; null never clips.
-        monitor: Validation error that chooses the best epoch.
         early_stopping: Stop after this many epochs without a better validation error.
         max_time: Longest training time as DD:HH:MM:SS.
         limit_train_batches: Training batches in an epoch, as a number or a share.
@@ -165,7 +171,6 @@ class TrainerOptions:
     num_nodes: int = 1
     precision: str = "32-true"
     gradient_clip_val: float | None = 1.0
-    monitor: Literal["val_rmse", "val_mae"] = "val_rmse"
     early_stopping: int | None = None
     max_time: str | None = None
     limit_train_batches: int | float | None = None
@@ -175,6 +180,17 @@ class TrainerOptions:
     checkpoint_every_n_steps: int | None = None
     progress_bar: bool | None = None
     tensorboard: bool = True
+
+
+@dataclasses.dataclass
+class TrainerOptions(CommonTrainerOptions):
+    """How to train; names as in Lightning's Trainer.
+
+    Args:
+        monitor: Validation error that chooses the best epoch.
+    """
+
+    monitor: Literal["val_rmse", "val_mae"] = "val_rmse"
 
 
 @dataclasses.dataclass

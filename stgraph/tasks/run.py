@@ -181,7 +181,12 @@ class _Run:
         step = None if self.resume_from is None else int(read_checkpoint(self.resume_from)["global_step"])
         begin = LambdaCallback(on_train_start=lambda *_: self.on_start())
         return make_trainer(
-            self.options.trainer, self.folder, [begin], resume_step=step, unused_parameters=unused_parameters
+            self.options.trainer,
+            self.folder,
+            [begin],
+            monitor=self.options.trainer.monitor,
+            resume_step=step,
+            unused_parameters=unused_parameters,
         )
 
     def on_start(self) -> None:

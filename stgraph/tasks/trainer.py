@@ -18,10 +18,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from stgraph.errors import InputError
-from stgraph.tasks.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from stgraph.tasks.checkpoints import MONITOR, AtomicCheckpointIO, RunCheckpoints
 from stgraph.tasks.folder import RunFolder
 from stgraph.tasks.logs import MetricsFile, RunLog
-from stgraph.tasks.options import TrainerOptions
+from stgraph.tasks.options import CommonTrainerOptions
 
 __all__ = ["device_of", "is_main_process", "make_trainer", "number_of_devices", "quiet_lightning"]
 
@@ -33,7 +33,7 @@ def is_main_process() -> bool:
     )
 
 
-def number_of_devices(options: TrainerOptions) -> tuple[int, int]:
+def number_of_devices(options: CommonTrainerOptions) -> tuple[int, int]:
     """Return devices per machine and number of machines; torchrun's where it started this process."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -73,10 +73,12 @@ def device_of(accelerator: str) -> str:
 
 
 def make_trainer(
-    options: TrainerOptions,
+    options: CommonTrainerOptions,
     folder: RunFolder,
     callbacks: Sequence[Callback] = (),
     *,
+    monitor: str = MONITOR,
+    announce: bool = False,
     resume_step: int | None = None,
     unused_parameters: bool = False,
 ) -> Trainer:
@@ -86,6 +88,8 @@ def make_trainer(
         options: How to train.
         folder: The folder.
         callbacks: Further callbacks.
+        monitor: Validation error that chooses the best epoch.
+        announce: Tell of each epoch that is the best so far.
         resume_step: Step from which a run continues; later entries of its TensorBoard log are dropped.
         unused_parameters: Whether the model has parameters that have no influence on the loss, for which several
             processes must not wait.
@@ -98,11 +102,11 @@ def make_trainer(
     progress_bar = sys.stderr.isatty() if options.progress_bar is None else options.progress_bar
     all_callbacks: list[Callback] = [
         RunLog(options.log_every_n_steps, verbose=not progress_bar),
-        RunCheckpoints(folder.checkpoints, options.checkpoint_every_n_steps, options.monitor),
+        RunCheckpoints(folder.checkpoints, options.checkpoint_every_n_steps, monitor, announce),
         *callbacks,
     ]
     if options.early_stopping is not None:
-        all_callbacks.append(EarlyStopping(options.monitor, patience=options.early_stopping))
+        all_callbacks.append(EarlyStopping(monitor, patience=options.early_stopping))
     try:
         return Trainer(
             accelerator=device_of(options.accelerator),
@@ -132,7 +136,7 @@ def make_trainer(
         raise InputError(f"the options of the trainer cannot be used: {error}") from error
 
 
-def _loggers(options: TrainerOptions, folder: RunFolder, resume_step: int | None) -> list[Logger]:
+def _loggers(options: CommonTrainerOptions, folder: RunFolder, resume_step: int | None) -> list[Logger]:
     loggers: list[Logger] = [MetricsFile(folder.metrics)]
     if options.tensorboard and importlib.util.find_spec("tensorboard") is not None:
         arguments: dict[str, Any] = {} if resume_step is None else {"purge_step": resume_step + 1}

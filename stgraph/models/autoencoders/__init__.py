@@ -1,0 +1,64 @@
+"""Networks that reconstruct the hidden part of a series or a spectrum."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stgraph.errors import InputError
+from stgraph.models.options import nearest_name
+
+if TYPE_CHECKING:
+    from stgraph.models.autoencoders.base import Autoencoder
+    from stgraph.models.autoencoders.min_gru import HierarchicalMinGRU
+    from stgraph.models.autoencoders.mlp import MLPAutoencoder
+    from stgraph.models.autoencoders.transformer import HierarchicalTransformer
+    from stgraph.models.autoencoders.unet import UNetAutoencoder
+
+__all__ = [
+    "AUTOENCODERS",
+    "Autoencoder",
+    "HierarchicalMinGRU",
+    "HierarchicalTransformer",
+    "MLPAutoencoder",
+    "UNetAutoencoder",
+    "get_autoencoder",
+]
+
+#: Every autoencoder by the name that configuration files use, as ``module:class``.
+AUTOENCODERS: dict[str, str] = {
+    "mingru": "stgraph.models.autoencoders.min_gru:HierarchicalMinGRU",
+    "mlp": "stgraph.models.autoencoders.mlp:MLPAutoencoder",
+    "transformer": "stgraph.models.autoencoders.transformer:HierarchicalTransformer",
+    "unet": "stgraph.models.autoencoders.unet:UNetAutoencoder",
+}
+
+_CLASSES = {path.split(":")[1]: path for path in AUTOENCODERS.values()}
+_CLASSES["Autoencoder"] = "stgraph.models.autoencoders.base:Autoencoder"
+
+
+def get_autoencoder(name: str) -> type[Autoencoder]:
+    """Return the class of the autoencoder called ``name``.
+
+    Raises:
+        InputError: If no autoencoder has that name.
+
+    Examples:
+        >>> get_autoencoder("mlp").__name__
+        'MLPAutoencoder'
+    """
+    if name not in AUTOENCODERS:
+        raise InputError(f"unknown autoencoder {name!r}{nearest_name(name, AUTOENCODERS)}")
+    found: type[Autoencoder] = _load(AUTOENCODERS[name])
+    return found
+
+
+def _load(path: str) -> Any:
+    module, attribute = path.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CLASSES:
+        return _load(_CLASSES[name])
+    raise AttributeError(f"module 'stgraph.models.autoencoders' has no attribute {name!r}")
