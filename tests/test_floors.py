@@ -18,9 +18,9 @@ BELOW = {part: {other for other, floor in FLOORS.items() if floor < FLOORS[part]
 BELOW["models"] = {"errors", "ops", "nn"}
 BELOW["testing"] = {"errors", "ops", "nn"}
 BELOW["cli"].add("report")  # commands have the report drawn; the report knows nothing of commands
-# Third-party packages of floor 1: POT is the reference that Sinkhorn can be compared with, and the last three are
-# optional engines that it uses where they are installed.
-OPS_PACKAGES = {"torch", "numpy", "scipy", "ot", "torch_cluster", "torch_scatter", "pyg_lib"}
+# Third-party packages of floor 1: POT is the reference that Sinkhorn can be compared with, and the last four are
+# optional engines that are used where they are installed.
+OPS_PACKAGES = {"torch", "numpy", "scipy", "ot", "torch_cluster", "torch_scatter", "pyg_lib", "finufft"}
 
 
 def imported_modules(source: str, package: str) -> Iterator[tuple[int, str]]:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stgraph.cli.files import check_file, require, short
 from stgraph.cli.options import EvaluateOptions, InfoOptions, PredictOptions
 from stgraph.cli.tables import error_table, seed_table
-from stgraph.errors import InputError, OutputExistsError
+from stgraph.errors import InputError
 from stgraph.tasks.folder import RunFolder, default_output, write_json
 from stgraph.tasks.options import RunOptions
 
@@ -33,13 +34,13 @@ def train(options: RunOptions) -> None:
         seeds = results.get("seeds")
         for path in [folder.path] if seeds is None else [folder.path / f"seed_{seed}" for seed in seeds]:
             draw_run(path, json.loads(RunFolder(path).results.read_text(encoding="utf-8")))
-    print(f"\nEverything about this run is in {_short(folder.path)}")
+    print(f"\nEverything about this run is in {short(folder.path)}")
 
 
 def evaluate(options: EvaluateOptions) -> None:
     """Print the errors of a run, on its own test period or on other data."""
-    _require(options.run, "the folder of a run")
-    _check_file(options.output, options.overwrite)
+    require(options.run, "the folder of a run")
+    check_file(options.output, options.overwrite)
     from stgraph.tasks.inference import LoadedRun, evaluate_run
     from stgraph.tasks.trainer import device_of
 
@@ -53,11 +54,11 @@ def evaluate(options: EvaluateOptions) -> None:
 
 def predict(options: PredictOptions) -> None:
     """Write the forecasts of a run."""
-    _require(options.run, "the folder of a run")
-    _require(options.output, "an output file, as --output forecast.csv")
+    require(options.run, "the folder of a run")
+    require(options.output, "an output file, as --output forecast.csv")
     if Path(options.output).suffix not in (".npz", ".csv"):
         raise InputError(f"output is {options.output!r}; expected a name that ends in .npz or .csv")
-    _check_file(options.output, options.overwrite)
+    check_file(options.output, options.overwrite)
     from stgraph.tasks.inference import LoadedRun, predict_run, write_forecasts
     from stgraph.tasks.trainer import device_of
 
@@ -75,7 +76,7 @@ def predict(options: PredictOptions) -> None:
 
 def info(options: InfoOptions) -> None:
     """Print what is in a file, a data set, a run or a model."""
-    _require(options.target, "a file, a data set, a run or a model")
+    require(options.target, "a file, a data set, a run or a model")
     from stgraph.cli.describe import describe
 
     print(describe(options.target, options.coords, options.key))
@@ -85,24 +86,3 @@ def _headline(results: dict[str, Any]) -> str:
     share = results["observed_targets"]
     text = f"Test errors over {results['windows']['test']} windows of {results['nodes']} nodes"
     return text if share == 1 else f"{text} ({100 * share:.3g} % of the targets are observed)"
-
-
-def _require(value: str, what: str) -> None:
-    if not value:
-        raise InputError(f"name {what}")
-
-
-def _check_file(path: str | None, overwrite: bool) -> None:
-    if path is None:
-        return
-    if Path(path).exists() and not overwrite:
-        raise OutputExistsError(f"output file {path} exists; use --overwrite to replace it")
-    parent = Path(path).absolute().parent
-    if not parent.is_dir():
-        raise InputError(f"output {path} cannot be written: there is no folder {parent}")
-
-
-def _short(path: Path) -> str:
-    """Name a path as it is seen from the current folder, if it lies below it."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

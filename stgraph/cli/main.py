@@ -112,7 +112,77 @@ COMMANDS: dict[str, Command] = {
         """examples:
   stgraph reproduce runs/germany_pm10""",
     ),
+    "lightcurve mock": Command(
+        "stgraph.cli.lightcurve_options:MockOptions",
+        "stgraph.cli.lightcurve:mock",
+        "write mock light curves",
+        ("output",),
+        (),
+        """examples:
+  stgraph lightcurve mock curves.h5 --n_samples 1500""",
+    ),
+    "lightcurve spectra": Command(
+        "stgraph.cli.lightcurve_options:SpectraOptions",
+        "stgraph.cli.lightcurve:spectra",
+        "power spectra, autocorrelations and F-statistics of light curves",
+        ("input", "output"),
+        (),
+        """examples:
+  stgraph lightcurve spectra curves.h5 spectra.h5
+  stgraph lightcurve spectra kepler/ spectra.h5 --NW 3 --K 5""",
+    ),
+    "lightcurve train": Command(
+        "stgraph.tasks.reconstruction_options:ReconstructionOptions",
+        "stgraph.cli.lightcurve:train",
+        "train an autoencoder that reconstructs hidden points of light curves, spectra or any series",
+        ("data.path",),
+        (),
+        """examples:
+  stgraph lightcurve train curves.h5
+  stgraph lightcurve train spectra.h5 --model.name mlp --data.channels psd
+  stgraph lightcurve train --config configs/colorado_gaps.yaml""",
+    ),
+    "lightcurve evaluate": Command(
+        "stgraph.cli.lightcurve_options:EvaluateCurvesOptions",
+        "stgraph.cli.lightcurve:evaluate",
+        "errors of an autoencoder on its test series or on other data",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph lightcurve evaluate runs/curves-transformer --output errors.csv""",
+    ),
+    "lightcurve fill": Command(
+        "stgraph.cli.lightcurve_options:FillOptions",
+        "stgraph.cli.lightcurve:fill",
+        "fill the gaps of series",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph lightcurve fill runs/curves-transformer --output filled.csv""",
+    ),
+    "lightcurve embed": Command(
+        "stgraph.cli.lightcurve_options:EmbedOptions",
+        "stgraph.cli.lightcurve:embed",
+        "latent vectors of series, and what they tell of a property",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph lightcurve embed runs/spectra-mlp --output latents.h5 --target lc_type""",
+    ),
+    "lightcurve plot": Command(
+        "stgraph.cli.lightcurve_options:PlotOptions",
+        "stgraph.cli.lightcurve_figures:plot",
+        "pictures of reconstructions, training and latent vectors",
+        ("source",),
+        (),
+        """examples:
+  stgraph lightcurve plot runs/curves-transformer
+  stgraph lightcurve plot latents.h5 --method tsne --color lc_type""",
+    ),
 }
+
+#: Commands of several words, by their first word.
+GROUPS: dict[str, str] = {"lightcurve": "light curves and their spectra, and autoencoders that fill gaps of any series"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,6 +204,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(stgraph.__version__)
         return 0
     name = words.pop(0)
+    if name in GROUPS:
+        if not words or words[0] in ("-h", "--help"):
+            print(_group_overview(name))
+            return 0
+        name = f"{name} {words.pop(0)}"
     if name not in COMMANDS:
         return _fail("stgraph", f"unknown command {name!r}{nearest_name(name, COMMANDS)}")
     try:
@@ -168,10 +243,12 @@ def parse_command(name: str, words: Sequence[str]) -> Any:
         )
 
     options = read(words)
-    if name == "train" and options.resume:
+    if name.endswith("train") and options.resume:
         from stgraph.tasks.folder import RunFolder, default_output
 
         output = options.output or (options.data.path and default_output(options.data.path))
+        if output and name != "train" and options.output is None:
+            output += f"-{options.model.name}"
         if output and RunFolder(output).is_run:
             options = read(["--config", str(RunFolder(output).config), *words])
     return options
@@ -179,8 +256,16 @@ def parse_command(name: str, words: Sequence[str]) -> Any:
 
 def _overview() -> str:
     lines = ["usage: stgraph COMMAND [options]", "", "Forecasts of measurements at places over time, on graphs.", ""]
-    lines += [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items() if " " not in name]
+    lines += [f"  {name:<10} {summary}" for name, summary in GROUPS.items()]
     return "\n".join([*lines, "", "stgraph COMMAND --help lists the options of a command."])
+
+
+def _group_overview(group: str) -> str:
+    own = {name: command for name, command in COMMANDS.items() if name.startswith(f"{group} ")}
+    lines = [f"usage: stgraph {group} COMMAND [options]", "", f"{GROUPS[group].capitalize()}.", ""]
+    lines += [f"  {name.split()[1]:<10} {command.summary}" for name, command in own.items()]
+    return "\n".join([*lines, "", f"stgraph {group} COMMAND --help lists the options of a command."])
 
 
 def _fail(prog: str, message: str) -> int:

@@ -1,10 +1,12 @@
-"""Metrics of forecasts, masked and accumulated exactly over batches and processes."""
+"""Metrics of forecasts and reconstructions, masked and accumulated exactly over batches and processes."""
 
 from stgraph.metrics.forecast import ForecastMetrics
+from stgraph.metrics.gaussian import GaussianMetrics, gaussian_scores
 from stgraph.metrics.geographic import AnomalyCorrelation, LatitudeWeightedRMSE, latitude_weights
 from stgraph.metrics.point import MaskedFrameR2, MaskedMAE, MaskedMAPE, MaskedR2, MaskedRMSE, MaskedSMAPE, MaskedWAPE
 from stgraph.metrics.quantile import IntervalCoverage, IntervalWidth, MaskedCRPS, MaskedPinball
 from stgraph.metrics.ranks import Ranks, friedman_ranks
+from stgraph.metrics.reconstruction import ReconstructionMetrics, reconstruction_errors
 from stgraph.metrics.scaled import MaskedMASE, seasonal_naive_scale
 from stgraph.metrics.significance import Comparison, block_bootstrap, diebold_mariano, holm, window_losses
 
@@ -12,6 +14,7 @@ __all__ = [
     "AnomalyCorrelation",
     "Comparison",
     "ForecastMetrics",
+    "GaussianMetrics",
     "IntervalCoverage",
     "IntervalWidth",
     "LatitudeWeightedRMSE",
@@ -26,11 +29,14 @@ __all__ = [
     "MaskedSMAPE",
     "MaskedWAPE",
     "Ranks",
+    "ReconstructionMetrics",
     "block_bootstrap",
     "diebold_mariano",
     "friedman_ranks",
+    "gaussian_scores",
     "holm",
     "latitude_weights",
+    "reconstruction_errors",
     "seasonal_naive_scale",
     "window_losses",
 ]

@@ -1,0 +1,176 @@
+"""Reconstruction of hidden points as a Lightning module."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch_geometric.data import Data
+
+from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
+from stgraph.nn.reconstruction_loss import LossSums, ReconstructionLoss
+from stgraph.tasks.checkpoints import EXTRA
+from stgraph.tasks.optimization import make_optimizer, step_seed
+from stgraph.tasks.options import OptimizerOptions
+
+__all__ = ["Reconstruction"]
+
+
+class Reconstruction(LightningModule):
+    """Train an autoencoder to reconstruct series, with separate errors on hidden and visible points.
+
+    Every step seeds the random numbers of dropout from the seed, the epoch, the step and the process, and masks are a
+    function of seed, epoch and place, so that a run that was interrupted continues with the same bits.
+
+    On several processes each batch is shared out; sums over points are divided by the numbers of points of all
+    processes, so that loss and gradient are those of one process with the whole batch.
+
+    Args:
+        model: The model.
+        loss: Error of the points.
+        optimizer: The optimizer and its schedule.
+        seed: Seed of dropout.
+        compile: Compile the model with ``torch.compile``.
+        description: Arguments of the model; saved in checkpoints, so that it can be built again.
+
+    Examples:
+        >>> model = SeriesReconstructor("mlp", channels=1, steps=16)
+        >>> Reconstruction(model, ReconstructionLoss("mae")).loss.kind
+        'mae'
+    """
+
+    def __init__(
+        self,
+        model: SeriesReconstructor,
+        loss: ReconstructionLoss | None = None,
+        optimizer: OptimizerOptions | None = None,
+        *,
+        seed: int = 42,
+        compile: bool = False,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = ReconstructionLoss() if loss is None else loss
+        self.optimizer_options = OptimizerOptions() if optimizer is None else optimizer
+        self.seed = seed
+        self.description = description
+        # A bound method is no submodule: the names of the weights stay the same with and without compilation.
+        self._reconstruct = torch.compile(model.forward) if compile else model.forward
+        self._train_sums = torch.zeros(4, dtype=torch.float64)
+        self._val_sums = torch.zeros(4, dtype=torch.float64)
+        self._validation: dict[str, float] = {}
+
+    def forward(self, batch: Data) -> dict[str, Tensor]:
+        """Return the reconstruction of the samples of a batch, in scaled units."""
+        output: dict[str, Tensor] = self._reconstruct(batch)
+        return output
+
+    def sums(self, batch: Data, output: dict[str, Tensor]) -> LossSums:
+        """Return the sums of the loss over the samples of a batch."""
+        count = output["mean"].shape[0]
+        error = batch.get("error")
+        return self.loss.sums(
+            output["mean"],
+            batch.x[:count],
+            batch.mask[:count],
+            batch.hidden[:count],
+            None if error is None else error[:count],
+            output.get("log_variance"),
+        )
+
+    def check(self, batch: Data) -> list[str]:
+        """Go through a training step without taking it, so that data which does not fit shows before training begins.
+
+        Returns:
+            list: Names of the parameters that have no influence on the loss.
+
+        Raises:
+            InputError: If the batch does not fit the model or the loss.
+        """
+        self.eval()  # dropout would draw random numbers
+        total = self.loss(self.sums(batch, self.model(batch)))
+        names, parameters = zip(*((n, p) for n, p in self.named_parameters() if p.requires_grad), strict=True)
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        self.train()
+        return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
+
+    def on_train_epoch_start(self) -> None:
+        """Start the means over the epoch, and tell the loader which epoch it is."""
+        set_epoch = getattr(self.trainer.train_dataloader, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self.current_epoch)
+        self._train_sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        self._validation = {}
+
+    def on_train_batch_start(self, batch: Data, batch_idx: int) -> None:
+        """Seed dropout for this step."""
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss of a batch, and ``logged_loss``, its value over all processes."""
+        sums = self.sums(batch, self(batch))
+        whole, processes = sums.stacked(), self.trainer.world_size
+        if processes > 1:
+            whole = self.trainer.strategy.reduce(whole, reduce_op="sum")
+        loss = self.loss(sums, whole[2:].to(sums.hidden.dtype), processes)
+        logged = self.loss(LossSums(*whole.unbind()))
+        self._train_sums += whole.to(self._train_sums)
+        self.log("train_loss", logged, prog_bar=True, logger=False, batch_size=1)
+        return {"loss": loss, "logged_loss": logged}
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the validation errors."""
+        self._val_sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:
+        """Add a batch to the validation errors."""
+        self._val_sums += self.sums(batch, self(batch)).stacked()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation errors over all points of all processes."""
+        whole = self._val_sums
+        if self.trainer.world_size > 1:
+            whole = self.trainer.strategy.reduce(whole.clone(), reduce_op="sum")
+        self._validation = self._named("val", whole)
+        for name, value in self._validation.items():
+            self.log(name, value, prog_bar=name == "val_loss", logger=False)
+
+    def epoch_values(self) -> dict[str, float]:
+        """Return the training errors of the epoch so far and the last validation errors."""
+        return {**self._named("train", self._train_sums), **self._validation}
+
+    def epoch_lines(self, values: dict[str, float], seconds: float) -> list[str]:
+        """Return the lines about an epoch, in the form of LC-Gen."""
+        lines = [f"Epoch {self.current_epoch + 1}/{self.trainer.max_epochs} ({seconds:.1f} s)"]
+        for part in ("train", "val"):
+            if f"{part}_loss" in values:
+                loss, hidden, visible = (values[f"{part}_{name}"] for name in ("loss", "masked", "unmasked"))
+                title = f"{part.capitalize():<5}"
+                lines.append(f"  {title} - Loss: {loss:.6f} | Masked: {hidden:.6f} | Unmasked: {visible:.6f}")
+        return lines
+
+    def _named(self, part: str, sums: Tensor) -> dict[str, float]:
+        hidden, visible, hidden_count, visible_count = sums.tolist()
+        return {
+            f"{part}_loss": float(self.loss(LossSums(*sums.unbind()))),
+            f"{part}_masked": hidden / hidden_count if hidden_count else math.nan,
+            f"{part}_unmasked": visible / visible_count if visible_count else math.nan,
+        }
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimizer with the schedule asked for."""
+        return make_optimizer(self.parameters(), self.optimizer_options, self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what stgraph needs to build the model again and to continue the means of the epoch."""
+        checkpoint[EXTRA] = {"reconstructor": self.description, "train_sums": self._train_sums.tolist()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the means of the epoch."""
+        sums = checkpoint[EXTRA]["train_sums"]
+        self._train_sums = torch.tensor(sums, dtype=torch.float64, device=self.device)
