@@ -55,11 +55,12 @@ class SeriesLoader(ResumableLoader[Data]):
         - **padding:** :math:`(R, L)`, True behind the end of a series
         - **time:** :math:`(R, L)`, days since the first time of the series
         - **node, start:** :math:`(R)`; **block_size, mask_ratio:** :math:`(B)`; **batch_size:** B
-        - **edge_index:** from neighbour rows to samples, **edge_attr**; **error**, **static**, **spectra** where there
-          are ``flux_error``, ``static`` or ``spectra``
+        - **edge_index:** from neighbour rows to samples, **edge_attr**; **error** :math:`(R, L, C)` where there is
+          ``flux_error``; **static** and **spectra**, of the B samples, where there are any
 
     Raises:
-        InputError: If an argument is out of range, or neighbours are asked for where each series has its own times.
+        InputError: If an argument is out of range, arguments exclude each other, nothing was observed, or neighbours
+            are asked for where each series has its own times.
 
     Examples:
         >>> data = Data(x=torch.arange(24.0).view(2, 12, 1))
@@ -92,6 +93,8 @@ class SeriesLoader(ResumableLoader[Data]):
                 raise InputError(f"{name} is {value}; expected at least 1")
         if hidden is not None and hidden.shape != x.shape:
             raise InputError(f"hidden has shape {tuple(hidden.shape)}; expected that of x, {tuple(x.shape)}")
+        if hidden is not None and masking is not None:
+            raise InputError("hidden and masking exclude each other: one names the hidden entries, the other draws them")
         self.steps = min(steps or x.shape[1], x.shape[1])
         self.masking, self.random, self._hidden = masking, random, hidden
         if masking is not None:
@@ -100,11 +103,12 @@ class SeriesLoader(ResumableLoader[Data]):
         self._length = data.get("length")
         self._own_times = data.get("time") is not None and data.time.dim() == 2
         self._edges = _incoming(data, self._own_times) if neighbors else None
-        wanted = data.get("mask") if hidden is None else hidden
-        if masking is None and hidden is None:
-            wanted = None
+        wanted = None
+        if hidden is not None:
+            wanted = hidden & _observed(data)
+        elif masking is not None:
+            wanted = _observed(data)
         self._stretches = _Stretches(data, self.steps, stride or self.steps, nodes, wanted)
-        self._samples: tuple[int, Tensor] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.num_samples} samples, steps={self.steps}, batch_size={self.batch_size})"
@@ -131,11 +135,12 @@ class SeriesLoader(ResumableLoader[Data]):
             if self.data.get("edge_attr") is not None:
                 batch.edge_attr = self.data.edge_attr[edge]
             node, start = torch.cat([node, source]), torch.cat([start, start[target]])
-        steps = start[:, None] + torch.arange(self.steps)
-        row, at = node[:, None], steps.clamp(max=self.data.x.shape[1] - 1)
-        real = steps < (self.data.x.shape[1] if self._length is None else self._length[row])
+        row, at = node[:, None], start[:, None] + torch.arange(self.steps)
+        real = torch.ones_like(at, dtype=torch.bool) if self._length is None else at < self._length[row]
         batch.x = self.data.x[row, at]
-        batch.mask = real[..., None].expand_as(batch.x) if self.data.get("mask") is None else self.data.mask[row, at]
+        batch.mask = real[..., None].expand_as(batch.x)
+        if self.data.get("mask") is not None:
+            batch.mask = batch.mask & self.data.mask[row, at]
         batch.padding = ~real
         batch.node, batch.start, batch.batch_size = node, start, count
         self._add_time(batch, row, at)
@@ -213,6 +218,14 @@ class _Stretches:
         start = (torch.rand(self.node.numel(), generator=generator) * (self._last + 1)).long()
         start = torch.where(self._wanted(self.node, start), start, self._start)
         return torch.stack([self.node, start], dim=1)
+
+
+def _observed(data: Data) -> Tensor:
+    """Observed entries ``[N, T, C]``; padding is not."""
+    observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
+    if data.get("length") is None:
+        return observed
+    return observed & (torch.arange(data.x.shape[1]) < data.length[:, None])[..., None]
 
 
 def _running_count(mask: Tensor | None, nodes: int, steps: int) -> Tensor | None:

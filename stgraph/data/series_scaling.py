@@ -37,7 +37,8 @@ class ScaleSeries(BaseTransform):
         fit_mask: Observed entries :math:`(N, T, C)` that tell centre and spread; all observed ones by default.
 
     Raises:
-        InputError: If the method is unknown, or its cycle is missing or not one.
+        InputError: If the method is unknown, its cycle is missing or not one, or ``fit_mask`` has another shape than
+            ``x``.
 
     Examples:
         >>> data = Data(x=torch.tensor([[[1.0], [2.0], [3.0], [4.0], [5.0]]]))
@@ -62,6 +63,8 @@ class ScaleSeries(BaseTransform):
         x = series_of(data)
         mask = data.get("mask")
         mask = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
+        if self.fit_mask is not None and self.fit_mask.shape != x.shape:
+            raise InputError(f"fit_mask has shape {tuple(self.fit_mask.shape)}; expected that of x, {tuple(x.shape)}")
         known = mask if self.fit_mask is None else mask & self.fit_mask
         if self.steps_per_cycle is not None:
             if data.get("time") is not None and data.time.dim() == 2:
@@ -111,8 +114,8 @@ def _at_steps(center: Tensor, steps: Tensor) -> Tensor:
 
 def _moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     count = mask.sum(dim=1, keepdim=True).double()
-    mean = (x.double() * mask).sum(dim=1, keepdim=True) / count  # NaN where nothing was observed
-    square = ((x - mean).square() * mask).sum(dim=1, keepdim=True) / count
+    mean = x.double().masked_fill(~mask, 0.0).sum(dim=1, keepdim=True) / count  # NaN where nothing was observed
+    square = (x - mean).square().masked_fill(~mask, 0.0).sum(dim=1, keepdim=True) / count
     return mean.to(x.dtype), square.sqrt().to(x.dtype)
 
 
@@ -142,7 +145,7 @@ def _slot_means(x: Tensor, mask: Tensor, slots: int) -> Tensor:
     mean = _complete(_moments(x, mask)[0])
     slot = torch.arange(x.shape[1]) % slots
     shape = (x.shape[0], slots, x.shape[2])
-    total = x.new_zeros(shape).index_add(1, slot, (x - mean) * mask)
+    total = x.new_zeros(shape).index_add(1, slot, (x - mean).masked_fill(~mask, 0.0))
     count = x.new_zeros(shape).index_add(1, slot, mask.to(x.dtype))
     common = total.sum(dim=0) / count.sum(dim=0).clamp(min=1)
     return mean + (total + _PRIOR_COUNT * common) / (count + _PRIOR_COUNT)

@@ -200,22 +200,25 @@ class BidirectionalRecurrence(nn.Module):
 
 
 class RecurrentBlock(nn.Module):
-    r"""Pre-norm residual block, :math:`x + W (\overrightarrow{h} + \overleftarrow{h})`.
+    r"""Pre-norm residual block of states in both directions and a feed-forward part.
 
-    The states :math:`\overrightarrow{h}` and :math:`\overleftarrow{h}` are those of a
-    :class:`BidirectionalRecurrence` that reads :math:`\mathrm{LN}\, x`.
+    .. math::
+        x \leftarrow x + [\overrightarrow{h}, \overleftarrow{h}](\mathrm{LN}\, x), \qquad
+        x \leftarrow x + \mathrm{FF}(\mathrm{LN}\, x)
+
+    Each direction has half of the channels; FF is linear to 1.5 d, GELU, linear to d.
 
     Args:
-        channels: Number of features.
+        channels: Number of features d, even.
         cell: ``"gru"`` or ``"lstm"``.
-        dropout: Probability of dropout on the branch.
+        dropout: Probability of dropout on both branches.
 
     Shapes:
         - **x:** :math:`(..., T, d)`, **key_padding_mask:** :math:`(..., T)`, True at padding
         - **output:** :math:`(..., T, d)`
 
     Raises:
-        InputError: If ``cell`` is unknown, ``channels`` less than 1 or ``dropout`` not a probability.
+        InputError: If ``cell`` is unknown, ``channels`` odd or less than 2, or ``dropout`` not a probability.
 
     Examples:
         >>> import torch
@@ -225,23 +228,27 @@ class RecurrentBlock(nn.Module):
 
     def __init__(self, channels: int, cell: str = "gru", dropout: float = 0.0) -> None:
         super().__init__()
+        if channels < 2 or channels % 2:
+            raise InputError(f"channels is {channels}; expected an even number of at least 2")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout}; expected 0 <= dropout < 1")
-        self.norm = nn.LayerNorm(channels)
-        self.recurrence = BidirectionalRecurrence(channels, channels, cell)
-        self.lin_out = nn.Linear(channels, channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.recurrence = BidirectionalRecurrence(channels, channels // 2, cell)
+        self.norm2 = nn.LayerNorm(channels)
+        self.lin1 = nn.Linear(channels, 3 * channels // 2)
+        self.lin2 = nn.Linear(3 * channels // 2, channels)
         self.dropout = nn.Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
-        self.norm.reset_parameters()
-        self.recurrence.reset_parameters()
-        self.lin_out.reset_parameters()
+        for module in (self.norm1, self.recurrence, self.norm2, self.lin1, self.lin2):
+            module.reset_parameters()
 
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
-        """Add what both directions tell to each point."""
-        forward_states, backward_states = self.recurrence(self.norm(x), key_padding_mask)
-        out: Tensor = x + self.dropout(self.lin_out(forward_states + backward_states))
+        """Add what both directions tell to each point, then mix the channels of each point."""
+        states = torch.cat(self.recurrence(self.norm1(x), key_padding_mask), dim=-1)
+        x = x + self.dropout(states)
+        out: Tensor = x + self.dropout(self.lin2(F.gelu(self.lin1(self.norm2(x)))))
         return out
 
 

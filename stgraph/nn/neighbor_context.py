@@ -41,6 +41,9 @@ class NeighborContext(nn.Module):
         - **edge_attr:** :math:`(E, D)`
         - **output:** :math:`(B, L, 2 C H)`: means, then weights
 
+    Raises:
+        InputError: If a size is out of range, or ``x`` or ``edge_attr`` has another shape.
+
     Examples:
         >>> layer = NeighborContext(channels=1, heads=2)
         >>> x = torch.ones(3, 5, 1)
@@ -53,6 +56,8 @@ class NeighborContext(nn.Module):
         for name, value in (("channels", channels), ("heads", heads), ("hidden_channels", hidden_channels)):
             if value < 1:
                 raise InputError(f"{name} is {value}; expected at least 1")
+        if edge_channels < 0:
+            raise InputError(f"edge_channels is {edge_channels}; expected 0 or more")
         self.channels, self.heads, self.edge_channels = channels, heads, edge_channels
         self.score = nn.Sequential(
             nn.Linear(edge_channels + 2, hidden_channels), nn.GELU(), nn.Linear(hidden_channels, heads)
@@ -79,7 +84,12 @@ class NeighborContext(nn.Module):
         nn.init.ones_(self.prior)
 
     def fit(self, edge_attr: Tensor) -> NeighborContext:
-        """Take mean and spread of the edge attributes, which may have any unit, from those of a graph."""
+        """Take mean and spread of the edge attributes, which may have any unit, from those of a graph.
+
+        Raises:
+            InputError: If they have another number of channels.
+        """
+        self._check(edge_attr, edge_attr.shape[0])
         if edge_attr.shape[0]:
             self.edge_mean.copy_(edge_attr.mean(dim=0))
             spread = edge_attr.std(dim=0, correction=0)
@@ -90,6 +100,10 @@ class NeighborContext(nn.Module):
         self, x: Tensor, visible: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None, *, num_targets: int
     ) -> Tensor:
         """Return what the neighbours say about the first ``num_targets`` series."""
+        if x.dim() != 3 or x.shape[2] != self.channels or visible.shape != x.shape:
+            raise InputError(
+                f"x has shape {tuple(x.shape)} and visible {tuple(visible.shape)}; expected (R, L, {self.channels})"
+            )
         source, target = edge_index
         shown = visible.to(x.dtype)
         values = x.masked_fill(~visible, 0.0)
@@ -97,11 +111,8 @@ class NeighborContext(nn.Module):
         correlation, slope, share = self._relation(near, near_shown, values[target], shown[target])
         features = [correlation[..., None], share[..., None]]  # [E, C, 1]
         if self.edge_channels:
-            if edge_attr is None or edge_attr.shape[-1] != self.edge_channels:
-                shape = None if edge_attr is None else tuple(edge_attr.shape)
-                raise InputError(f"edge_attr has shape {shape}; expected (E, {self.edge_channels})")
-            given = (edge_attr.to(x.dtype) - self.edge_mean) / self.edge_scale
-            features.append(given[:, None].expand(-1, self.channels, -1))
+            given = (self._check(edge_attr, source.numel()) - self.edge_mean) / self.edge_scale
+            features.append(given.to(x.dtype)[:, None].expand(-1, self.channels, -1))
         logits = self.score(torch.cat(features, dim=-1))  # [E, C, H]
         weight = (_MAX_LOGIT * torch.tanh(logits / _MAX_LOGIT)).exp()[:, None]
         total = _sum_at(target, num_targets, weight * (slope[:, None] * near)[..., None])
@@ -120,6 +131,13 @@ class NeighborContext(nn.Module):
         correlation = product / (near_square * own_square + _TINY).sqrt()
         ridge = F.softplus(self.ridge)
         return correlation, (product + ridge * self.prior) / (near_square + ridge), share
+
+    def _check(self, edge_attr: Tensor | None, edges: int) -> Tensor:
+        expected = (edges, self.edge_channels)
+        if edge_attr is None or edge_attr.shape != expected:
+            shape = None if edge_attr is None else tuple(edge_attr.shape)
+            raise InputError(f"edge_attr has shape {shape}; expected {expected}")
+        return edge_attr
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -79,7 +79,13 @@ class ReconstructionLoss(nn.Module):
         log_variance: Tensor | None = None,
     ) -> LossSums:
         """Return the sums of the loss over the points of a batch."""
-        point = self._points(mean.float(), target.float(), error, log_variance)
+        if not mean.shape == target.shape == observed.shape == hidden.shape:
+            shapes = ", ".join(str(tuple(value.shape)) for value in (mean, target, observed, hidden))
+            raise InputError(f"mean, target, observed and hidden have the shapes {shapes}; expected the same")
+        # Whatever stands where nothing was observed, NaN included, must not reach the gradient.
+        target = target.float().masked_fill(~observed, 0.0)
+        error = None if error is None else error.float().masked_fill(~observed, 1.0)
+        point = self._points(mean.float(), target, error, log_variance)
         counted = hidden & observed, observed & ~hidden
         sums = [point.masked_fill(~part, 0.0).sum() for part in counted]
         return LossSums(*sums, *(part.sum().to(point.dtype) for part in counted))
@@ -110,7 +116,7 @@ class ReconstructionLoss(nn.Module):
         if self.kind == "chi2":
             if error is None:
                 raise InputError("the loss 'chi2' needs measurement errors, and the data has none (flux_error)")
-            return square / error.float().clamp(min=_SMALLEST_ERROR).square()
+            return square / error.clamp(min=_SMALLEST_ERROR).square()
         if self.kind == "gaussian_nll":
             if log_variance is None:
                 raise InputError("the loss 'gaussian_nll' needs a model with uncertainty=True")

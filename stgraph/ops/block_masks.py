@@ -193,7 +193,7 @@ def _keys(sample: Integers, number: Integers, seeds: Bits, blocks: Integers) -> 
 
     The number of the block in the last bits makes the keys of a sample different from each other.
     """
-    bits = random_bits(seeds[sample], number.astype(np.uint64) + np.uint64(len(_DRAWS))) >> np.uint64(64 - _KEY_BITS)
+    bits = random_bits(seeds[sample], number.view(np.uint64) + np.uint64(len(_DRAWS))) >> np.uint64(64 - _KEY_BITS)
     random = bits.view(np.int64)
     random &= (-2 << _log2(blocks))[sample]
     random |= number

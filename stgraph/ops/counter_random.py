@@ -88,7 +88,7 @@ def sample_seeds(seed: int, epoch: int, index: Tensor) -> Tensor:
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= value < 2**63:
             raise InputError(f"{name} is {value}; expected at least 0 and less than 2**63")
-    bits = random_bits(_epoch_seed(seed, epoch), index.numpy(force=True).reshape(-1).astype(np.uint64))
+    bits = random_bits(_epoch_seed(seed, epoch), index.numpy(force=True).reshape(-1).view(np.uint64))
     return torch.from_numpy(bits.view(np.int64)).view(index.shape).to(index.device)
 
 

@@ -59,7 +59,7 @@ def linear_recurrence(a: Tensor, b: Tensor, *, mask: Tensor | None = None, rever
     a, b = a.to(working), b.to(working)
     if reverse:
         a, b = a.flip(-2), b.flip(-2)
-    states: Tensor = _Recurrence.apply(a, b)
+    states: Tensor = _Recurrence.apply(a, b)  # type: ignore[no-untyped-call]
     return (states.flip(-2) if reverse else states).to(dtype)
 
 
@@ -90,7 +90,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         a, states = ctx.saved_tensors
         following = F.pad(a[..., 1:, :], (0, 0, 0, 1)).flip(-2)
-        grad_b: Tensor = _Recurrence.apply(following, gradients[0].flip(-2)).flip(-2)
+        grad_b: Tensor = _Recurrence.apply(following, gradients[0].flip(-2)).flip(-2)  # type: ignore[no-untyped-call]
         return grad_b * F.pad(states[..., :-1, :], (0, 0, 1, 0)), grad_b
 
 

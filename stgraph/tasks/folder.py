@@ -160,9 +160,7 @@ class RunFolder:
         Raises:
             InputError: If an option differs; names the first.
         """
-        stored, given = (
-            _flatten(dataclasses.asdict(o)) for o in (read_config(self.config, type(options)), options)
-        )
+        stored, given = (_flatten(dataclasses.asdict(o)) for o in (read_config(self.config, type(options)), options))
         for name, value in given.items():
             if name not in _FREE and stored.get(name) != value:
                 raise InputError(

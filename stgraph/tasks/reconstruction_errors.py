@@ -48,7 +48,9 @@ class Reconstructed(NamedTuple):
 
 
 @torch.no_grad()
-def reconstruct(model: SeriesReconstructor, loader: Iterable[Data], device: torch.device | str = "cpu") -> Reconstructed:
+def reconstruct(
+    model: SeriesReconstructor, loader: Iterable[Data], device: torch.device | str = "cpu"
+) -> Reconstructed:
     """Reconstruct all samples of a loader; the result lies on the CPU."""
     model.eval()
     parts: list[Reconstructed] = []
@@ -128,7 +130,7 @@ def simple_reconstructions(found: Reconstructed, data: ReconstructionData) -> di
 
 
 def _errors(found: Reconstructed, mean: Tensor) -> dict[str, dict[str, float]]:
-    metrics = ReconstructionMetrics()
+    metrics = ReconstructionMetrics(sync_on_compute=False)
     metrics.update(mean, found.target, found.mask, found.hidden, found.error)
     values = metrics.compute()
     names = [*_MEASURES, "count", *(("chi2", "reduced_chi2") if found.error is not None else ())]
@@ -152,7 +154,7 @@ def _in_data_units(found: Reconstructed, mean: Tensor, data: Data) -> dict[str, 
 
 
 def _uncertainty(found: Reconstructed) -> dict[str, float]:
-    metrics = GaussianMetrics()
+    metrics = GaussianMetrics(sync_on_compute=False)
     assert found.log_variance is not None
     metrics.update(found.mean, found.log_variance, found.target, found.mask, found.hidden)
     return {name: float(value) for name, value in metrics.compute().items()}

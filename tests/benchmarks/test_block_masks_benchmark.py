@@ -21,13 +21,12 @@ def test_every_alternative_keeps_to_its_rule(name: str) -> None:
 
 
 def test_check_finds_broken_blocks_and_shares_outside_the_range() -> None:
-    masked = benchmark.loop(1, 64)()
     hidden = torch.zeros(1, 64, dtype=torch.bool)
     for count, name in ((0, "loop"), (64, "loop"), (3, "loop"), (4, "validated"), (60, "validated")):
         mask = hidden.clone()
         mask[:, :count] = True
         with pytest.raises(AssertionError, match=name):
-            benchmark.check(name, masked._replace(x=1.0 - mask.float(), mask=mask, block_size=torch.tensor([4])))
+            benchmark.check(name, benchmark.Drawn(mask, torch.tensor([4])))
 
 
 def test_quick_run_compares_with_both_loops(tmp_path: Path) -> None:

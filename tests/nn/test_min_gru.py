@@ -122,6 +122,8 @@ def test_bad_input() -> None:
         BidirectionalRecurrence(2, 3, "rnn")
     with pytest.raises(InputError, match="channels is 0"):
         MinGRU(2, 0)
+    with pytest.raises(InputError, match="channels is 3; expected an even number"):
+        RecurrentBlock(3)
     with pytest.raises(InputError, match="dropout is 1"):
         RecurrentBlock(4, dropout=1.0)
     with pytest.raises(InputError, match=r"x has shape \(5, 3\); expected 2 features"):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from stgraph.data.light_curves.lightkurve_objects import from_lightkurve
     from stgraph.data.light_curves.reading import read_light_curves
     from stgraph.data.light_curves.selection import select_curves
+    from stgraph.data.light_curves.spectra import spectra_of
+    from stgraph.data.light_curves.spectra_files import read_spectra, verify_spectra, write_spectra
+    from stgraph.data.light_curves.spectral_scaling import normalise_spectra, restore_spectra
 
 _MODULES = {
     "build": ("from_light_curves",),
@@ -23,15 +26,22 @@ _MODULES = {
     "selection": ("select_curves",),
     "spectra": ("spectra_of",),
     "spectra_files": ("read_spectra", "verify_spectra", "write_spectra"),
+    "spectral_scaling": ("normalise_spectra", "restore_spectra"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "from_light_curves",
     "from_lightkurve",
+    "normalise_spectra",
     "read_light_curves",
+    "read_spectra",
+    "restore_spectra",
     "select_curves",
+    "spectra_of",
+    "verify_spectra",
     "write_light_curves",
+    "write_spectra",
 ]
 
 

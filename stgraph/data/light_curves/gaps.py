@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stgraph.errors import InputError
+from stgraph.errors import InputError, InputTypeError
 
 __all__ = ["insert_gap_times"]
 
@@ -28,7 +28,9 @@ def insert_gap_times(data: Data, *, threshold: float = 1.5, max_points: int = 10
         Data: The curves with ``x``, ``mask``, ``time``, ``length`` and ``flux_error`` of the new length.
 
     Raises:
-        InputError: If the curves share their times (then ``mask`` has the gaps), or a curve would become too long.
+        InputError: If the curves share their times (then ``mask`` has the gaps), a curve would become too long, or
+            ``threshold`` is below 1.
+        InputTypeError: If the times are no floating-point numbers.
 
     Examples:
         >>> x, time = torch.tensor([[[1.0], [2.0], [4.0]]]), torch.tensor([[0.0, 1.0, 3.0]])
@@ -39,22 +41,31 @@ def insert_gap_times(data: Data, *, threshold: float = 1.5, max_points: int = 10
     time = data.get("time")
     if time is None or time.dim() != 2:
         raise InputError("the curves share their times, or have none; expected a row of times for each curve")
+    if not time.is_floating_point():
+        raise InputTypeError(f"time has dtype {time.dtype}; expected days in torch.float64")
+    if not threshold >= 1:
+        raise InputError(f"threshold is {threshold}; expected at least 1")
     count, steps = time.shape
     length = data.length if data.get("length") is not None else torch.full((count,), steps)
     position = torch.arange(steps)
     step = torch.diff(time, dim=1)
     inside = position[1:] < length[:, None]
-    median = step.masked_fill(~inside, torch.nan).nanmedian(dim=1).values[:, None]
+    known = step.masked_fill(~inside, torch.nan)
+    # A column of NaN: curves of a single point have no step, and their median is NaN.
+    median = torch.cat([known, torch.full_like(time[:, :1], torch.nan)], dim=1).nanmedian(dim=1).values[:, None]
     missing = torch.where(inside & (step > threshold * median), (step / median).round() - 1, 0.0).long()
     before = torch.cat([torch.zeros(count, 1, dtype=torch.int64), missing.cumsum(dim=1)], dim=1)
-    new_length = length + before.gather(1, (length - 1)[:, None])[:, 0]
+    new_length = length + before.gather(1, (length - 1).clamp(min=0)[:, None])[:, 0]
     longest = int(new_length.max())
     if longest > max_points:
         raise InputError(f"curve {int(new_length.argmax())} would have {longest} points; expected at most {max_points}")
-    return _spread(data, position + before, position < length[:, None], new_length, missing, step)
+    # From each point to the next place: behind the end by the median step, or a day where there is none.
+    spacing = torch.where(inside, step / (missing + 1), median)
+    spacing = torch.cat([spacing, median], dim=1).nan_to_num(nan=1.0)
+    return _spread(data, position + before, position < length[:, None], new_length, spacing)
 
 
-def _spread(data: Data, place: Tensor, real: Tensor, length: Tensor, missing: Tensor, step: Tensor) -> Data:
+def _spread(data: Data, place: Tensor, real: Tensor, length: Tensor, spacing: Tensor) -> Data:
     """Move the points of all curves to their places in longer rows, and fill the times between them."""
     result = copy.copy(data)
     rows = torch.arange(place.shape[0])[:, None].expand_as(place)
@@ -68,11 +79,10 @@ def _spread(data: Data, place: Tensor, real: Tensor, length: Tensor, missing: Te
     result.x, result.mask, result.length = moved(data.x), moved(observed), length
     if data.get("flux_error") is not None:
         result.flux_error = moved(data.flux_error)
-    # Each place counts from the last observed point before it; behind the end the last step goes on.
+    # Each place counts from the last point before it.
     index = torch.zeros(shape, dtype=torch.int64).index_put(at, torch.arange(place.shape[1]).expand_as(place)[real])
     last = index.cummax(dim=1).values
     own = data.time.gather(1, last)
     since = torch.arange(shape[1]) - place.gather(1, last)
-    spacing = torch.cat([step / (missing + 1), step[:, -1:]], dim=1) if step.shape[1] else torch.ones_like(data.time)
     result.time = own + since * spacing.gather(1, last)
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -25,8 +27,8 @@ class Autoencoder(nn.Module):
     Shapes:
         - **x:** :math:`(B, L, C_{in})`, **time:** :math:`(B, L)`, **key_padding_mask:** :math:`(B, L)`, True at
           padding
-        - **output:** a dictionary with ``reconstructed`` :math:`(B, L, C_{out})` and ``encoded``,
-          :math:`(B, L', d)` or :math:`(B, d)`
+        - **output:** a dictionary with ``reconstructed`` :math:`(B, L, C_{out})`, which networks with a single output
+          channel may return as :math:`(B, L)`, and ``encoded``, :math:`(B, L', d)` or :math:`(B, d)`
     """
 
     def __init__(self, in_channels: int, out_channels: int, latent_channels: int) -> None:
@@ -43,10 +45,11 @@ class Autoencoder(nn.Module):
         self.latent_channels = latent_channels
 
     def reset_parameters(self) -> None:
-        """Draw new parameters."""
-        for module in self.modules():
-            if module is not self and hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+        """Draw new parameters, those of children before those of their parents, which may set them otherwise."""
+        for module in dict.fromkeys(_children_first(self)):
+            reset = getattr(module, "reset_parameters", None)
+            if module is not self and callable(reset):
+                reset()
 
     def forward(
         self, x: Tensor, time: Tensor | None = None, key_padding_mask: Tensor | None = None
@@ -64,3 +67,9 @@ class Autoencoder(nn.Module):
         steps = key_padding_mask.shape[1]
         first = torch.arange(encoded.shape[1], device=encoded.device) * steps // encoded.shape[1]
         return key_padding_mask[:, first]
+
+
+def _children_first(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        yield from _children_first(child)
+    yield module

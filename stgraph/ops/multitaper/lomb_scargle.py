@@ -13,6 +13,7 @@ from stgraph.ops.multitaper.options import check_tapers
 from stgraph.ops.multitaper.period_search import (
     SearchGrid,
     check_frequencies,
+    check_varying,
     chunks,
     real_points,
     refine_peak,
@@ -102,6 +103,7 @@ def lomb_scargle(
         tensor([1., 0.], dtype=torch.float64)
     """
     curves = check_curves(t, x, mask)
+    check_varying(curves)
     power = _power(curves, check_frequencies(freqs, curves), engine)
     return power if curves.batched else power[0]
 
@@ -154,8 +156,8 @@ def lomb_scargle_multitaper(
         - **output:** :math:`(F)` or :math:`(B, F)`
 
     Raises:
-        InputError: If ``ftest`` is asked for, a curve has fewer than 9 points or is constant, times or frequencies do
-            not increase, or the tapers do not fit.
+        InputError: If ``ftest`` is asked for, a curve has fewer than 9 points, times or frequencies do not increase, or
+            NW or K is out of range.
         InputTypeError: If an input does not hold real numbers.
 
     Examples:

@@ -15,6 +15,7 @@ from stgraph.ops.nufft.arrays import ArrayLike, as_real
 __all__ = [
     "SearchGrid",
     "check_frequencies",
+    "check_varying",
     "chunks",
     "real_points",
     "refine_peak",
@@ -36,13 +37,19 @@ def real_points(curves: Curves) -> Tensor:
     return torch.arange(curves.time.shape[1], device=curves.time.device) < curves.length[:, None]
 
 
+def check_varying(curves: Curves) -> None:
+    """Refuse constant curves."""
+    constant = curves.variance == 0
+    if constant.any():
+        raise InputError(f"x of {curve_names(constant)} is constant; it has no period")
+
+
 def search_limits(curves: Curves, f_min: float | None, f_max: float | None, cycles: float) -> tuple[Tensor, Tensor]:
     """Lowest and highest frequency of each curve; by default ``cycles`` / T and half the inverse median step."""
     for name, value in (("f_min", f_min), ("f_max", f_max)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} is {value}; expected a positive frequency in 1/day")
-    if not (curves.variance > 0).all():
-        raise InputError(f"x of {curve_names(~(curves.variance > 0))} is constant; it has no period")
+    check_varying(curves)
     duration = curves.time[:, -1]
     steps = torch.where(real_points(curves)[:, 1:], curves.time.diff(dim=1), torch.nan)
     low = cycles / duration if f_min is None else torch.full_like(duration, f_min)

@@ -28,6 +28,7 @@ __all__ = ["RotationPeriod", "rotation_period"]
 
 CHUNK = 2**21  # eigencoefficients (curves x tapers x frequencies) that are held at a time
 TREND_DEGREE, TREND_SHARE = 3, 0.5
+ROUNDING = 1e-26  # share of the variance of a polynomial that is left of it when it is removed
 
 
 class RotationPeriod(NamedTuple):
@@ -126,7 +127,7 @@ def rotation_period(
 
     Raises:
         InputError: If a curve has fewer than 9 points or is constant, if times do not increase, if no frequency is left
-            between the limits, or an argument is out of range.
+            between the limits (or above 2 NW / T where a trend is likely), or an argument is out of range.
         InputTypeError: If an input does not hold real numbers.
 
     Examples:
@@ -165,9 +166,11 @@ def _without_trends(curves: Curves) -> tuple[Curves, Tensor]:
         scaled = 2 * time / time[:, -1:] - 1
         columns = torch.stack([scaled**power for power in range(TREND_DEGREE + 1)], dim=-1)
         basis, _ = torch.linalg.qr(torch.where(real_points(curves)[rows][..., None], columns, 0.0))
-        weights = basis.mT @ value[..., None]
-        trend = weights.square().sum(dim=(1, 2)) > TREND_SHARE * curves.variance[rows] * curves.length[rows]
-        values.append(torch.where(trend[:, None], value - (basis @ weights)[..., 0], value))
+        rest = value - (basis @ (basis.mT @ value[..., None]))[..., 0]
+        total, left = value.square().sum(dim=1), rest.square().sum(dim=1)
+        rest = torch.where((left > ROUNDING * total)[:, None], rest, 0.0)
+        trend = left < (1 - TREND_SHARE) * total
+        values.append(torch.where(trend[:, None], rest, value))
         trends.append(trend)
     return curves._replace(value=torch.cat(values)), torch.cat(trends)
 
@@ -178,8 +181,8 @@ def _above_trends(low: Tensor, high: Tensor, trend: Tensor, lowest: Tensor) -> T
     if impossible.any():
         row = int(impossible.nonzero()[0, 0])
         raise InputError(
-            f"x of curve {row} has a trend, and 2 NW/T = {float(lowest[row]):g} is not below f_max = {float(high[row]):g} "
-            "(1/day); expected a longer curve, a smaller NW, a larger f_max, or an f_min"
+            f"x of curve {row} has a trend, and 2 NW/T = {float(lowest[row]):g} is not below f_max = "
+            f"{float(high[row]):g} (1/day); expected a longer curve, a smaller NW, a larger f_max, or an f_min"
         )
     return torch.where(trend, torch.maximum(low, lowest), low)
 
@@ -242,5 +245,3 @@ def _has_harmonic(curves: Curves, lines: _Lines, index: Tensor, frequency: Tenso
     width = torch.maximum(steps, 1 / curves.time[:, -1:]) / 2
     octaves = [((lines.frequency - factor * frequency[:, None]).abs() <= width) for factor in (0.5, 2.0)]
     return (_elsewhere(lines, index) & (octaves[0] | octaves[1])).any(dim=1)
-
-

@@ -73,9 +73,18 @@ def multitaper(
     with the mean sampling step :math:`\Delta = (t_N - t_1) / (N - 1)`; the density is a weighted mean of the
     :math:`S_k`. White noise of variance :math:`\sigma^2` has the density :math:`\sigma^2 \Delta` at all frequencies.
 
+    The F-test asks whether the :math:`J_k` at a frequency are those of a line, :math:`\mu H_k` with
+    :math:`H_k = \sum_n h_k(t_n)`, beside noise:
+
+    .. math::
+        \mu = \frac{\sum_k H_k J_k}{\sum_k H_k^2}, \quad
+        F = \frac{(K - 1)\, |\mu|^2 \sum_k H_k^2}{\sum_k |J_k - \mu H_k|^2},
+
+    after the :math:`J_k` and the :math:`H_k` have been decorrelated. In noise it is distributed as F(2, 2K - 2).
+
     The method is Thomson's (1982, Proceedings of the IEEE 70, 1055), for irregular times that of Springford, Eadie and
-    Thomson (2020, Astronomical Journal 159, 205) and Patil, Eadie, Speagle and Thomson (2024, Astronomical Journal 168,
-    193). A constant series has density 0, F-statistic 0 and p-value 1.
+    Thomson (2020, Astronomical Journal 159, 205) and Patil, Eadie, Speagle and Thomson (2024, arXiv:2209.15027). A
+    constant series has density 0, F-statistic 0 and p-value 1.
 
     Args:
         t: Times in days, strictly increasing over real points.

@@ -30,8 +30,8 @@ class Tapers(NamedTuple):
 def sample_tapers(t: Tensor, length: Tensor, NW: float, K: int) -> Tapers:
     """Tapers at strictly increasing times ``[B, N]``, of which the first ``length`` of each curve are real.
 
-    They are those of equally spaced times over the same span, carried over by cubic splines (Chave, 2019, Geophysical
-    Journal International 218, 1774) and then scaled to unit energy.
+    They are those of equally spaced times over the same span, carried over by cubic splines (Springford, Eadie and
+    Thomson, 2020, Astronomical Journal 159, 205) and then scaled to unit energy.
     """
     times, lengths = t.cpu().numpy(), length.cpu().numpy()
     values = np.zeros((t.shape[0], K, t.shape[1]))

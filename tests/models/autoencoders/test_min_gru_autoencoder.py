@@ -20,7 +20,7 @@ def test_parameter_count() -> None:
     """About 13.4 million, half of the transformer's."""
     with torch.device("meta"):
         model = HierarchicalMinGRU()
-    assert sum(p.numel() for p in model.parameters()) == 13_364_609
+    assert sum(p.numel() for p in model.parameters()) == 13_371_905
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -68,15 +68,15 @@ def test_every_point_reaches_every_other_and_times_matter() -> None:
     assert not torch.allclose(model(x)["reconstructed"], output)
 
 
-def test_learns() -> None:
+def test_learns_to_fill_in() -> None:
     torch.manual_seed(0)
-    model = HierarchicalMinGRU((8, 16), num_recurrent_blocks=1)
+    model = HierarchicalMinGRU((16,), num_recurrent_blocks=1)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    time = torch.arange(32, dtype=torch.float64)
-    target = (torch.rand(8, 1, generator=torch.Generator().manual_seed(0)) * 6.28 + time * 0.4).sin().float()
-    hidden = torch.arange(32) % 8 >= 6
+    time = torch.arange(24, dtype=torch.float64)
+    target = (2 * torch.pi * torch.rand(8, 1) + time * 0.4).sin().float()
+    hidden = torch.arange(24) % 4 == 3
     x = torch.stack([target.masked_fill(hidden, 0), hidden.float().expand(8, -1)], dim=-1)
-    for _ in range(40):
+    for _ in range(30):
         optimizer.zero_grad()
         loss = (model(x, time)["reconstructed"].squeeze(-1) - target)[:, hidden].square().mean()
         loss.backward()
@@ -85,7 +85,7 @@ def test_learns() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(InputError, match=r"encoder_dims is \[7, 8\]; expected an even first width"):
+    with pytest.raises(InputError, match=r"encoder_dims is \[7, 8\]; expected even widths"):
         HierarchicalMinGRU((7, 8))
     with pytest.raises(InputError, match="num_recurrent_blocks is 0"):
         HierarchicalMinGRU((8, 8), num_recurrent_blocks=0)

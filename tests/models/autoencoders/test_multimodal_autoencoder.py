@@ -202,7 +202,7 @@ def test_learns_to_tell_a_spectrum_from_the_series() -> None:
         optimizer.step()
     model.eval()
     from_series = model(x)["spectra"]["psd"]
-    assert (from_series - psd).square().mean() < 0.1 * psd.square().mean()
+    assert (from_series - psd).square().mean() < 0.25 * psd.square().mean()
 
 
 def test_a_single_feature_of_each_step_and_several_outputs() -> None:

@@ -94,3 +94,11 @@ def test_multitaper_has_no_line_test() -> None:
         lomb_scargle_multitaper(t, torch.sin(t), torch.tensor([0.5]), K=0)
     with pytest.raises(InputError, match=r"freqs is of shape \(\)"):
         lomb_scargle(t, torch.sin(t), torch.tensor(0.5))
+
+
+def test_constant_curves() -> None:
+    t, freqs = torch.linspace(0, 10, 50), torch.tensor([0.5, 1.0])
+    for search in (lambda x: lomb_scargle(t, x, freqs), lambda x: lomb_scargle_period(t, x)):
+        with pytest.raises(InputError, match="x of curve 0 is constant"):
+            search(torch.ones(50))
+    assert lomb_scargle_multitaper(t, torch.ones(50), freqs).tolist() == [0.0, 0.0]

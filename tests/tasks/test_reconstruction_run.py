@@ -1,0 +1,234 @@
+"""Reconstruction runs from options to the files of their folder."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import LambdaCallback
+
+from stgraph.errors import CheckpointError, InputError, OutputExistsError
+from stgraph.tasks.checkpoints import read_checkpoint, write_tensors
+from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.reconstruction_options import ReconstructionOptions
+from stgraph.tasks.reconstruction_run import load_reconstructor, output_of, train_reconstruction
+from tests.tasks.small_reconstructions import reconstruction_options, write_curves
+
+
+def rows_of(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(folder, name):
+    return [float(row[name]) for row in rows_of(folder) if row[name]]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with curves and a run of three epochs on them."""
+    folder = tmp_path_factory.mktemp("reconstruction")
+    write_curves(folder)
+    options = reconstruction_options(folder)
+    options.trainer.max_epochs = 3
+    return folder, options, train_reconstruction(options)
+
+
+def test_the_folder_holds_all_about_the_run(trained):
+    folder, options, results = trained
+    run = RunFolder(folder / "run")
+    assert {p.name for p in run.path.iterdir()} >= {
+        "config.yaml",
+        "environment.json",
+        "checkpoints",
+        "metrics.csv",
+        "results.json",
+        "errors.csv",
+    }
+    stored = read_config(run.config, ReconstructionOptions)
+    assert stored.model == options.model
+    assert stored.data.kind == "light_curves"
+    assert stored.optimizer.weight_decay == 0.01  # the documented one of the transformer
+    assert json.loads(run.results.read_text())["errors"] == results["errors"]
+    assert results["parameters"] == sum(p.numel() for p in load_reconstructor(run.path).parameters())
+
+
+def test_results_have_hidden_and_visible_errors_beside_simple_reconstructions(trained):
+    _, _, results = trained
+    assert set(results["errors"]) == {"hidden", "visible", "all"}
+    assert set(results["baselines"]) == {"linear_interpolation", "zero"}
+    counts = {part: results["errors"][part]["count"] for part in results["errors"]}
+    assert counts["hidden"] + counts["visible"] == counts["all"]
+    assert results["baselines"]["linear_interpolation"]["visible"]["mse"] == 0
+    assert "reduced_chi2" in results["errors"]["hidden"]  # the curves have measurement errors
+    assert set(results["by"]["lc_type"]) <= {"fast", "slow"}
+    by_class = results["by"]["lc_type"].values()
+    total = sum(entry["all"] * entry["count"] for entry in by_class) / sum(entry["count"] for entry in by_class)
+    assert total == pytest.approx(results["errors"]["all"]["mse"])
+
+
+def test_the_table_has_a_row_for_each_stretch(trained):
+    folder, _, results = trained
+    with (folder / "run" / "errors.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    squares = sum(float(r["hidden_mse"]) * float(r["hidden_count"]) for r in rows if float(r["hidden_count"]))
+    count = sum(float(r["hidden_count"]) for r in rows)
+    assert squares / count == pytest.approx(results["errors"]["hidden"]["mse"])
+    assert len({row["series"] for row in rows}) == 5  # a fifth of 24 stars
+
+
+def test_training_lowers_the_errors_and_the_best_epoch_is_kept(trained):
+    folder, _, results = trained
+    hidden = column(folder / "run", "val_masked")
+    loss = column(folder / "run", "train_loss")
+    assert loss[-1] < loss[0]
+    assert results["best_epoch"] == int(np.argmin(hidden))
+    assert results["best"]["val_masked"] == pytest.approx(min(hidden))
+
+
+def test_the_log_has_the_documented_lines(tmp_path, caplog):
+    write_curves(tmp_path)
+    options = reconstruction_options(tmp_path)
+    with caplog.at_level(logging.INFO, logger="stgraph"):
+        train_reconstruction(options)
+    text = caplog.text
+    for line in (
+        "Using device: cpu",
+        "Dataset statistics:",
+        "  Shape: (24, ",
+        "Dataset split:",
+        "  Train: ",
+        "  Val: ",
+        "Model parameters: ",
+        "Starting training for 2 epochs...",
+        "Dynamic masking: block size [1, 8], mask ratio [10%, 70%]",
+        "Epoch 1/2",
+        "  Train - Loss: ",
+        " | Masked: ",
+        " | Unmasked: ",
+        "  Val   - Loss: ",
+        "  Saved best model to ",
+    ):
+        assert line in text
+
+
+def test_one_cycle_goes_from_a_hundredth_to_the_peak_to_a_ten_thousandth(trained):
+    folder, options, _ = trained
+    state = read_checkpoint(folder / "run" / "checkpoints" / "last.ckpt")
+    group = state["optimizer_states"][0]["param_groups"][0]
+    assert group["initial_lr"] == pytest.approx(options.optimizer.learning_rate / 100)
+    assert group["max_lr"] == pytest.approx(options.optimizer.learning_rate)
+    assert group["min_lr"] == pytest.approx(options.optimizer.learning_rate / 1e4)
+    assert column(folder / "run", "learning_rate")[-1] == pytest.approx(group["min_lr"])
+
+
+class Stop(Exception):
+    pass
+
+
+def test_an_interrupted_run_continues_bit_for_bit(trained, tmp_path):
+    folder, options, _ = trained
+    options = dataclasses.replace(options, output=str(tmp_path / "run"))
+    options.trainer = dataclasses.replace(options.trainer, checkpoint_every_n_steps=1)
+
+    def stop(trainer, *_):
+        if trainer.global_step == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_reconstruction(options, [LambdaCallback(on_train_batch_start=stop)])
+    train_reconstruction(dataclasses.replace(options, resume=True))
+    ours, theirs = (load_reconstructor(path / "run").state_dict() for path in (tmp_path, folder))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for name in ("train_loss", "train_masked", "val_masked", "val_unmasked"):
+        assert column(tmp_path / "run", name) == column(folder / "run", name)
+
+
+def test_two_processes_give_the_curve_of_one(tmp_path):
+    write_curves(tmp_path)
+    config = tmp_path / "config.yaml"
+    options = reconstruction_options(tmp_path, "one")
+    options.data.batch_size = 7
+    train_reconstruction(options)
+    config.write_text(yaml.safe_dump(dataclasses.asdict(dataclasses.replace(options, output=str(tmp_path / "two")))))
+    command = [sys.executable, "-m", "stgraph", "lightcurve", "train", "--config", str(config), "--trainer.devices=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("train_loss_step", "train_loss", "train_masked", "val_masked", "val_unmasked"):
+        assert column(tmp_path / "two", name) == pytest.approx(column(tmp_path / "one", name), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda o: setattr(o.data, "path", None), "no data"),
+        (lambda o: setattr(o.model, "name", "vae"), "model.name is 'vae'"),
+        (lambda o: setattr(o.data, "val", 0.0), "data.val is 0.0"),
+        (lambda o: setattr(o.loss, "kind", "gaussian_nll"), "needs model.uncertainty"),
+        (lambda o: setattr(o.masking, "min_block_size", 17), "masking.min_block_size is 17"),
+        (lambda o: setattr(o.masking, "max_mask_ratio", 1.5), "0.1 to 1.5"),
+        (lambda o: setattr(o.model, "arguments", {"heads": 2}), "no hyper-parameter 'heads'"),
+        (lambda o: setattr(o.model, "neighbors", 2), "coordinates"),
+        (lambda o: setattr(o.data, "test", 0.79), "leave none to train on"),
+        (lambda o: setattr(o.data, "arguments", {"colour": 1}), "colour"),
+    ],
+)
+def test_bad_options_are_refused_before_a_folder_is_made(tmp_path, change, words):
+    write_curves(tmp_path)
+    options = reconstruction_options(tmp_path)
+    change(options)
+    with pytest.raises(InputError, match=words):
+        train_reconstruction(options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_overwritten_unasked(trained):
+    _, options, _ = trained
+    with pytest.raises(OutputExistsError, match="holds a run"):
+        train_reconstruction(options)
+
+
+def test_a_resumed_run_keeps_its_options(trained):
+    _, options, _ = trained
+    other = dataclasses.replace(options, seed=7, resume=True)
+    with pytest.raises(InputError, match="cannot resume with seed = 7"):
+        train_reconstruction(other)
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "other.ckpt"
+    write_tensors(path, {"state_dict": {}})
+    with pytest.raises(CheckpointError, match="holds no autoencoder"):
+        load_reconstructor(path)
+
+
+def test_the_default_folder_names_data_and_model():
+    options = ReconstructionOptions()
+    options.data.path, options.model.name = "data/curves.h5", "mlp"
+    assert output_of(options).replace(os.sep, "/") == "runs/curves-mlp"
+
+
+@pytest.mark.parametrize("name", ["transformer", "unet", "mlp", "mingru"])
+def test_documented_training_is_the_default(name):
+    options = ReconstructionOptions()
+    options.data.path, options.model.name = "curves.h5", name
+    found = options.resolved()
+    documented = {"transformer": (1e-4, 0.01, 32, 1.0), "unet": (1e-3, 1e-5, 64, None), "mlp": (1e-3, 1e-5, 128, None)}
+    if name in documented:
+        rate, decay, batch, clip = documented[name]
+        assert found.optimizer.learning_rate == rate
+        assert found.optimizer.weight_decay == decay
+        assert found.data.batch_size == batch
+        assert found.trainer.gradient_clip_val == clip
+    assert found.resolved() == found
+    assert ReconstructionOptions.from_dict(dataclasses.asdict(found)) == found
