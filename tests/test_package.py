@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -65,6 +66,16 @@ def test_public_names_exist_and_are_documented(name: str) -> None:
         thing = getattr(module, public)
         if inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing):
             assert thing.__doc__, f"{name}.{public} has no docstring"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_module_hides_what_is_public_under_its_name(name: str) -> None:
+    """A name that is looked up when first used would be that of the module, once something has loaded it."""
+    package = importlib.import_module(name)
+    parts = {part.name for part in pkgutil.iter_modules(package.__path__)}
+    for public in parts.intersection(getattr(package, "__all__", [])):
+        part = importlib.import_module(f"{name}.{public}")
+        assert getattr(package, public) is getattr(part, public, part)
 
 
 @pytest.mark.parametrize("name", [f"stgraph.{part}" for part in ("data", "metrics", "models", "nn", "tasks")])

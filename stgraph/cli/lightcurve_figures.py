@@ -14,6 +14,7 @@ from stgraph.cli.files import require, short
 from stgraph.cli.lightcurve_options import PlotOptions
 from stgraph.data.series_loader import SeriesLoader
 from stgraph.errors import InputError
+from stgraph.report.html import write_report
 from stgraph.report.latents import latent_picture
 from stgraph.report.reconstruction import error_boxes, reconstruction_grid
 from stgraph.report.style import save_figure
@@ -54,8 +55,9 @@ class ReconstructionFigures(Callback):
 
 
 def draw_training(folder: RunFolder) -> Path:
-    """Draw the errors over the epochs of a run."""
-    return save_figure(training_curves(folder.metrics), folder.figures / "training_curve.png")
+    """Draw the errors over the epochs of a run, and write its report."""
+    save_figure(training_curves(folder.metrics), folder.figures / "training.png")
+    return write_report(folder.path)
 
 
 def plot(options: PlotOptions) -> None:
@@ -78,7 +80,7 @@ def _plot_run(options: PlotOptions) -> list[Path]:
     found = reconstruct(run.model.to(device), [_examples(data, stage, options.examples)], device)
     paths = [
         save_figure(_grid(found, data), output / "reconstructions.png"),
-        save_figure(training_curves(run.folder.metrics), output / "training_curve.png"),
+        save_figure(training_curves(run.folder.metrics), output / "training.png"),
     ]
     table = run.folder.path / "errors.csv"
     if table.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,10 +91,13 @@ class SeriesLoader(ResumableLoader[Data]):
         for name, value in (("steps", steps), ("stride", stride)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; expected at least 1")
-        if hidden is not None and hidden.shape != x.shape:
-            raise InputError(f"hidden has shape {tuple(hidden.shape)}; expected that of x, {tuple(x.shape)}")
+        for name, entries in (("mask", data.get("mask")), ("hidden", hidden)):
+            if entries is not None and entries.shape != x.shape:
+                raise InputError(f"{name} has shape {tuple(entries.shape)}; expected that of x, {tuple(x.shape)}")
         if hidden is not None and masking is not None:
-            raise InputError("hidden and masking exclude each other: one names the hidden entries, the other draws them")
+            raise InputError(
+                "hidden and masking exclude each other: one names the hidden entries, the other draws them"
+            )
         self.steps = min(steps or x.shape[1], x.shape[1])
         self.masking, self.random, self._hidden = masking, random, hidden
         if masking is not None:
@@ -173,9 +176,7 @@ class SeriesLoader(ResumableLoader[Data]):
             if self.masking.max_block_size is None:
                 largest = max(self.steps // _MAX_BLOCK_SHARE, self.masking.min_block_size)
                 limits = {**limits, "max_block_size": largest}
-            drawn = block_masks(
-                (~batch.padding).sum(dim=1), self.steps, sample_seeds(self.seed, epoch, key), **limits
-            )
+            drawn = block_masks((~batch.padding).sum(dim=1), self.steps, sample_seeds(self.seed, epoch, key), **limits)
             batch.hidden = drawn.mask[..., None] & batch.mask
             size, ratio = drawn.block_size[:count], drawn.ratio[:count]
         batch.block_size, batch.mask_ratio = size, ratio
@@ -222,10 +223,12 @@ class _Stretches:
 
 def _observed(data: Data) -> Tensor:
     """Observed entries ``[N, T, C]``; padding is not."""
-    observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
+    mask: Tensor | None = data.get("mask")
+    observed = torch.ones_like(data.x, dtype=torch.bool) if mask is None else mask
     if data.get("length") is None:
         return observed
-    return observed & (torch.arange(data.x.shape[1]) < data.length[:, None])[..., None]
+    real: Tensor = torch.arange(data.x.shape[1]) < data.length[:, None]
+    return observed & real[..., None]
 
 
 def _running_count(mask: Tensor | None, nodes: int, steps: int) -> Tensor | None:

@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from stgraph.data.graph import series_of
-from stgraph.errors import InputError
+from stgraph.errors import InputError, InputTypeError
 
 __all__ = ["ScaleSeries", "ScalingMethod", "unscale"]
 
@@ -26,8 +26,8 @@ class ScaleSeries(BaseTransform):
     r"""Centre every series of a graph and divide it by its spread.
 
     What is subtracted is kept in ``center`` :math:`(N, S, C)` and what is divided by in ``scale`` :math:`(N, 1, C)`;
-    ``flux_error`` is divided, too. S is 1, or the number of slots of a seasonal cycle. A spread of zero counts as 1; a
-    node without observations takes the median of the other nodes.
+    ``flux_error`` is divided, too. S is 1, or the number of slots of a seasonal cycle. A spread of zero, or of no more
+    than rounding, counts as 1; a node without observations takes the median of the other nodes.
 
     Args:
         method: ``"robust"``: median and interquartile range; ``"standard"``: mean and standard deviation;
@@ -37,8 +37,8 @@ class ScaleSeries(BaseTransform):
         fit_mask: Observed entries :math:`(N, T, C)` that tell centre and spread; all observed ones by default.
 
     Raises:
-        InputError: If the method is unknown, its cycle is missing or not one, or ``fit_mask`` has another shape than
-            ``x``.
+        InputError: If the method is unknown, its cycle is missing or not one, or a mask has another shape than ``x``.
+        InputTypeError: If the values are no floating-point numbers.
 
     Examples:
         >>> data = Data(x=torch.tensor([[[1.0], [2.0], [3.0], [4.0], [5.0]]]))
@@ -61,10 +61,13 @@ class ScaleSeries(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Return the graph with scaled values."""
         x = series_of(data)
+        if not x.is_floating_point():
+            raise InputTypeError(f"x has dtype {x.dtype}; expected a floating dtype")
         mask = data.get("mask")
+        for name, entries in (("mask", mask), ("fit_mask", self.fit_mask)):
+            if entries is not None and entries.shape != x.shape:
+                raise InputError(f"{name} has shape {tuple(entries.shape)}; expected that of x, {tuple(x.shape)}")
         mask = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
-        if self.fit_mask is not None and self.fit_mask.shape != x.shape:
-            raise InputError(f"fit_mask has shape {tuple(self.fit_mask.shape)}; expected that of x, {tuple(x.shape)}")
         known = mask if self.fit_mask is None else mask & self.fit_mask
         if self.steps_per_cycle is not None:
             if data.get("time") is not None and data.time.dim() == 2:
@@ -77,7 +80,8 @@ class ScaleSeries(BaseTransform):
         else:
             center, scale = (_quartiles if self.method == "robust" else _moments)(x, known)
         center, scale = _complete(center), _complete(scale)
-        scale = torch.where(scale > 0, scale, 1.0)
+        rounding = torch.finfo(x.dtype).eps * center.abs().amax(dim=1, keepdim=True)
+        scale = torch.where(scale > rounding, scale, 1.0)
         data.x = ((x - _at_steps(center, torch.arange(x.shape[1]))) / scale).masked_fill(~mask, 0.0)
         data.center, data.scale = center, scale
         if data.get("flux_error") is not None:
@@ -101,11 +105,12 @@ def unscale(values: Tensor, data: Data, node: Tensor, start: Tensor, *, spread: 
     Shapes:
         - **values, output:** :math:`(R, L, C)`, **node**, **start:** :math:`(R)`
     """
-    scaled = values * data.scale[node]
+    scaled: Tensor = values * data.scale[node]
     if spread:
         return scaled
     steps = start[:, None] + torch.arange(values.shape[1], device=values.device)
-    return scaled + data.center[node[:, None], steps % data.center.shape[1]]
+    center: Tensor = data.center[node[:, None], steps % data.center.shape[1]]
+    return scaled + center
 
 
 def _at_steps(center: Tensor, steps: Tensor) -> Tensor:
@@ -141,7 +146,7 @@ def _sorted_quartiles(x: Tensor, mask: Tensor) -> list[Tensor]:
 
 
 def _slot_means(x: Tensor, mask: Tensor, slots: int) -> Tensor:
-    """Mean of each slot ``[N, S, C]``: the node's mean, the others' cycle, and as much of its own as it was observed."""
+    """Mean of each slot ``[N, S, C]``: the node's mean and the others' cycle, or its own as far as it was observed."""
     mean = _complete(_moments(x, mask)[0])
     slot = torch.arange(x.shape[1]) % slots
     shape = (x.shape[0], slots, x.shape[2])

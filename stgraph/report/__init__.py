@@ -16,12 +16,17 @@ if TYPE_CHECKING:
         training_curves,
     )
     from stgraph.report.html import write_report
+    from stgraph.report.latents import latent_picture
+    from stgraph.report.reconstruction import error_boxes, reconstruction_grid
 
 __all__ = [
+    "error_boxes",
     "error_map",
     "forecasts_at_nodes",
     "horizon_errors",
+    "latent_picture",
     "node_errors",
+    "reconstruction_grid",
     "save_figure",
     "training_curves",
     "write_benchmark_report",
@@ -29,6 +34,9 @@ __all__ = [
 ]
 
 _MODULES = dict.fromkeys(__all__, "figures") | {
+    "error_boxes": "reconstruction",
+    "latent_picture": "latents",
+    "reconstruction_grid": "reconstruction",
     "write_benchmark_report": "benchmark",
     "write_report": "html",
 }

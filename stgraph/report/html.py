@@ -15,7 +15,7 @@ import yaml
 
 from stgraph.errors import InputError
 from stgraph.report.files import write_then_rename
-from stgraph.report.tables import fact_table, format_number, is_metrics, metric_tables, seed_table
+from stgraph.report.tables import fact_table, format_number, is_metrics, metric_tables, part_table, seed_table
 
 __all__ = ["STYLE", "write_report"]
 
@@ -25,6 +25,9 @@ _CAPTIONS = {
     "horizon_errors": "How the error grows with the forecast step, against simple forecasts.",
     "training": "Training loss and validation error by epoch.",
 }
+
+#: What a report shows elsewhere than in the table of facts.
+_SHOWN = ("metrics", "baselines", "errors", "mean", "std", "runs", "model")
 
 STYLE = """
 :root { color-scheme: light; --ink: #1d2530; --soft: #5d6875; --line: #dfe4ea; --accent: #0072b2; }
@@ -148,11 +151,14 @@ def _parts(folder: Path, results: Mapping[str, Any], model: str) -> Iterable[tup
         yield "Test period", seed_table(model, results, baselines)
         for seed in results.get("seeds", [])[:1]:
             yield f"Figures of seed {seed}", _figures(folder / f"seed_{seed}")
+    elif "errors" in results:
+        yield "Mean squared errors, scaled", part_table({model: results["errors"], **baselines})
+        yield "Figures", _figures(folder)
     else:
         metrics = _mapping(results.get("metrics"))
         yield "Test period", metric_tables({model: metrics, **baselines}) if metrics else ""
         yield "Figures", _figures(folder)
-    facts = {k: v for k, v in results.items() if k not in ("metrics", "baselines", "mean", "std", "runs", "model")}
+    facts = {k: v for k, v in results.items() if k not in _SHOWN}
     yield "Run", _facts(facts)
 
 

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["Metrics", "fact_table", "flatten", "format_number", "is_metrics", "metric_tables", "seed_table", "table"]
+__all__ = [
+    "Metrics",
+    "fact_table",
+    "flatten",
+    "format_number",
+    "is_metrics",
+    "metric_tables",
+    "part_table",
+    "seed_table",
+    "table",
+]
 
 Metrics = Mapping[str, Any]
 
@@ -72,6 +82,15 @@ def metric_tables(models: Mapping[str, Metrics]) -> str:
             reason = value.get("skipped", "no result") if isinstance(value, Mapping) else "no result"
             parts.append(f"<p class=note>{escape(name)} was left out: {escape(str(reason))}</p>")
     return "".join(parts)
+
+
+def part_table(models: Mapping[str, Metrics]) -> str:
+    """Return a table of mean squared errors of reconstructions on the parts of the series."""
+    parts = list(next(iter(models.values())))
+    rows = [[name, *(format_number(errors[part]["mse"]) for part in parts)] for name, errors in models.items()]
+    columns = [[errors[part]["mse"] for errors in models.values()] for part in parts]
+    bold = [(i, j) for j, values in enumerate(columns, 1) for i in _best(values, -1)]
+    return table(["", *parts], rows, bold=bold)
 
 
 def seed_table(model: str, summary: Metrics, baselines: Mapping[str, Metrics]) -> str:

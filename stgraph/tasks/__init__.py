@@ -10,27 +10,49 @@ if TYPE_CHECKING:
     from stgraph.tasks.checkpoints import AtomicCheckpointIO, load_forecaster
     from stgraph.tasks.forecasting import Forecasting
     from stgraph.tasks.inference import LoadedRun
+    from stgraph.tasks.latent_regression import cross_validate_latents
+    from stgraph.tasks.latents import read_latents, write_latents
     from stgraph.tasks.options import RunOptions
+    from stgraph.tasks.reconstruction import Reconstruction
+    from stgraph.tasks.reconstruction_inference import LoadedReconstruction
+    from stgraph.tasks.reconstruction_options import ReconstructionOptions
+    from stgraph.tasks.reconstruction_run import load_reconstructor, train_reconstruction
     from stgraph.tasks.run import train
 
 __all__ = [
     "AtomicCheckpointIO",
     "Forecasting",
+    "LoadedReconstruction",
     "LoadedRun",
+    "Reconstruction",
+    "ReconstructionOptions",
     "RunOptions",
     "calibrate_quantiles",
+    "cross_validate_latents",
     "load_forecaster",
+    "load_reconstructor",
+    "read_latents",
     "train",
+    "train_reconstruction",
+    "write_latents",
 ]
 
 _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
     "Forecasting": "forecasting",
+    "LoadedReconstruction": "reconstruction_inference",
     "LoadedRun": "inference",
+    "Reconstruction": "reconstruction",
+    "ReconstructionOptions": "reconstruction_options",
     "RunOptions": "options",
     "calibrate_quantiles": "calibration",
+    "cross_validate_latents": "latent_regression",
     "load_forecaster": "checkpoints",
+    "load_reconstructor": "reconstruction_run",
+    "read_latents": "latents",
     "train": "run",
+    "train_reconstruction": "reconstruction_run",
+    "write_latents": "latents",
 }
 
 

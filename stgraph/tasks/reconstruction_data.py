@@ -143,7 +143,7 @@ def split_series(data: Data, val: float, test: float, seed: int) -> dict[str, Te
 
 
 def hold_out(data: Data, val: float, test: float, max_block: int, seed: int) -> dict[str, Tensor]:
-    """Return the observed entries ``[N, T, C]`` that validation and test hold out, in blocks of steps of all channels."""
+    """Return the observed entries ``[N, T, C]`` that validation and test hold out: blocks of steps of all channels."""
     nodes, steps, _ = data.x.shape
     observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
     index, length = torch.arange(nodes), torch.full((nodes,), steps)

@@ -349,6 +349,8 @@ def test_errors():
     unseen = Data(x=torch.zeros(2, 9, 1), mask=torch.zeros(2, 9, 1, dtype=torch.bool))
     with pytest.raises(InputError, match="nothing to reconstruct"):
         SeriesLoader(unseen, masking=Masking())
+    with pytest.raises(InputError, match=r"^mask has shape \(2, 9\)"):
+        SeriesLoader(Data(x=unseen.x, mask=unseen.mask[..., 0]))
     with pytest.raises(InputError, match="each series has its own times"):
         SeriesLoader(curves(), neighbors=True)
     with pytest.raises(InputError, match="the graph has no edges"):

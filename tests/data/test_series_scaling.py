@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from stgraph.data import series_scaling
 from stgraph.data.series_scaling import ScaleSeries, unscale
-from stgraph.errors import InputError
+from stgraph.errors import InputError, InputTypeError
 
 METHODS = ("robust", "standard", "climatology", "none")
 
@@ -154,6 +154,16 @@ def test_a_spread_of_zero_counts_as_one():
         assert scaled.x[0].tolist() == [[0], [0], [0]]
 
 
+def test_a_spread_of_rounding_counts_as_one():
+    data = Data(x=torch.full((1, 33, 1), 0.1, dtype=torch.float64))
+    data.x[0, 32] = 0.2
+    fit_mask = (torch.arange(33) < 32).view(1, 33, 1)
+    fit_mask[0, 0] = False  # the mean of 31 such values is not one of them
+    scaled = ScaleSeries("standard", fit_mask=fit_mask)(data)
+    assert scaled.scale.item() == 1
+    assert scaled.x[0, 32].item() == pytest.approx(0.1)
+
+
 def test_measurement_errors_are_divided_and_the_graph_is_left_alone():
     data = series()
     data.flux_error = torch.rand(5, 23, 2, dtype=torch.float64)
@@ -189,5 +199,9 @@ def test_errors():
         ScaleSeries("climatology", 2)(Data(x=torch.zeros(2, 3, 1), time=torch.arange(3.0).expand(2, 3)))
     with pytest.raises(InputError, match="fit_mask has shape"):
         ScaleSeries("robust", fit_mask=torch.ones(3, 1, dtype=torch.bool))(Data(x=torch.zeros(2, 3, 1)))
+    with pytest.raises(InputError, match=r"^mask has shape \(2, 3\)"):
+        ScaleSeries()(Data(x=torch.zeros(2, 3, 1), mask=torch.ones(2, 3, dtype=torch.bool)))
+    with pytest.raises(InputTypeError, match=r"torch\.int64"):
+        ScaleSeries()(Data(x=torch.zeros(2, 3, 1, dtype=torch.int64)))
     with pytest.raises(InputError, match="must have values x"):
         ScaleSeries()(Data(x=torch.zeros(2, 3)))

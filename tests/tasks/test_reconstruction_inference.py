@@ -51,7 +51,7 @@ def network_options(folder):
     options.model.name, options.model.neighbors = "mlp", 2
     options.model.arguments = {"encoder_hidden_dims": [16], "latent_dim": 8}
     options.optimizer.learning_rate = 1e-2
-    options.trainer.max_epochs, options.trainer.accelerator = 8, "cpu"
+    options.trainer.max_epochs, options.trainer.accelerator = 30, "cpu"
     options.trainer.tensorboard = options.trainer.progress_bar = False
     return options
 

@@ -131,7 +131,7 @@ def test_one_cycle_goes_from_a_hundredth_to_the_peak_to_a_ten_thousandth(trained
     assert column(folder / "run", "learning_rate")[-1] == pytest.approx(group["min_lr"])
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -142,9 +142,9 @@ def test_an_interrupted_run_continues_bit_for_bit(trained, tmp_path):
 
     def stop(trainer, *_):
         if trainer.global_step == 5:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train_reconstruction(options, [LambdaCallback(on_train_batch_start=stop)])
     train_reconstruction(dataclasses.replace(options, resume=True))
     ours, theirs = (load_reconstructor(path / "run").state_dict() for path in (tmp_path, folder))

@@ -15,7 +15,10 @@ from stgraph.data.files import existing, reading
 from stgraph.data.light_curves.metadata import Metadata, as_text
 from stgraph.errors import InputError
 
-__all__ = ["get_array", "get_metadata", "open_hdf5", "put_array", "put_metadata", "write_hdf5"]
+__all__ = ["LIGHT_CURVE_FORMAT", "get_array", "get_metadata", "open_hdf5", "put_array", "put_metadata", "write_hdf5"]
+
+#: The attribute ``format`` of our files of light curves, which :func:`read_light_curves` takes as they are.
+LIGHT_CURVE_FORMAT = "stgraph light curves"
 
 _METADATA = "metadata"
 

@@ -14,14 +14,21 @@ from torch_geometric.data import Data
 
 from stgraph.data.graph import series_of
 from stgraph.data.light_curves.arrays import ARRAY_NAMES, source_of_arrays
-from stgraph.data.light_curves.hdf5 import get_array, get_metadata, open_hdf5, put_array, put_metadata, write_hdf5
+from stgraph.data.light_curves.hdf5 import (
+    LIGHT_CURVE_FORMAT,
+    get_array,
+    get_metadata,
+    open_hdf5,
+    put_array,
+    put_metadata,
+    write_hdf5,
+)
 from stgraph.data.light_curves.metadata import as_metadata
 from stgraph.data.light_curves.sources import Source
 from stgraph.errors import InputError
 
 __all__ = ["read_hdf5_source", "restore_light_curves", "write_light_curves"]
 
-_FORMAT = "stgraph light curves"
 _REQUIRED = ("flux", "mask", "time", "length")
 _AS_THEY_ARE = ("sky", "pos", "edge_index", "edge_attr", "edge_weight")
 _WRITTEN = ("x", "mask", "time", "length", "flux_error", "node_names", "metadata", *_AS_THEY_ARE)
@@ -63,7 +70,7 @@ def write_light_curves(path: str | PathLike[str], data: Data) -> None:
     if left_out:
         _logger.warning("%s: not written, as files of light curves do not hold it: %s", path, ", ".join(left_out))
     with write_hdf5(path) as file:
-        file.attrs["format"] = _FORMAT
+        file.attrs["format"] = LIGHT_CURVE_FORMAT
         file.attrs["n_samples"] = count
         file.attrs["max_length"] = arrays["flux"].shape[1]
         for name, values in arrays.items():
@@ -79,7 +86,7 @@ def restore_light_curves(path: Path) -> Data | None:
         InputError: If the file is damaged.
     """
     with open_hdf5(path) as file:
-        if file.attrs.get("format") != _FORMAT:
+        if file.attrs.get("format") != LIGHT_CURVE_FORMAT:
             return None
         found = {name: get_array(file, name) for name in file if hasattr(file[name], "shape")}
         metadata = get_metadata(file)
@@ -114,7 +121,7 @@ def read_hdf5_source(path: Path) -> Source:
         # Other arrays, such as spectra, may be large: their names are enough.
         arrays = {name: get_array(file, name) if name in ARRAY_NAMES else np.empty(0) for name in sorted(names)}
         source = source_of_arrays(arrays, str(path), get_metadata(file))
-        source.cleaned = file.attrs.get("format") == _FORMAT
+        source.cleaned = file.attrs.get("format") == LIGHT_CURVE_FORMAT
     return source
 
 

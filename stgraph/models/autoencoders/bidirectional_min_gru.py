@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from stgraph.errors import InputError, InputTypeError
 from stgraph.models.autoencoders.base import Autoencoder
-from stgraph.models.autoencoders.min_gru import sequence_times
-from stgraph.models.autoencoders.sequences import check_padding, check_sequence, zero_padding
+from stgraph.models.autoencoders.sequences import check_padding, check_sequence, sequence_times, zero_padding
 from stgraph.nn.log_period_encoding import LogPeriodEncoding, time_since_first
 from stgraph.nn.min_gru import make_recurrence
 

@@ -16,6 +16,7 @@ __all__ = [
     "check_sequence",
     "check_widths",
     "make_activation",
+    "sequence_times",
     "zero_padding",
 ]
 
@@ -82,6 +83,26 @@ def zero_padding(x: Tensor, key_padding_mask: Tensor | None) -> Tensor:
         [1.0, 0.0]
     """
     return x if key_padding_mask is None else x.masked_fill(key_padding_mask.unsqueeze(-1), 0)
+
+
+def sequence_times(time: Tensor | None, x: Tensor) -> Tensor:
+    """Return the times ``[B, L]`` of points ``[B, L, C]``, which are their positions where none are given.
+
+    Raises:
+        InputError: If the times have neither the shape ``[B, L]`` nor ``[L]``.
+        InputTypeError: If they are complex or boolean.
+
+    Examples:
+        >>> sequence_times(None, torch.zeros(1, 3, 2)).tolist()
+        [[0.0, 1.0, 2.0]]
+    """
+    if time is None:
+        time = torch.arange(x.shape[1], dtype=torch.float64, device=x.device)
+    if time.is_complex() or time.dtype == torch.bool:
+        raise InputTypeError(f"time has dtype {time.dtype}; expected torch.float64")
+    if time.shape not in (x.shape[:2], x.shape[1:2]):
+        raise InputError(f"time has shape {tuple(time.shape)}; expected {tuple(x.shape[:2])}")
+    return time.expand(x.shape[:2])
 
 
 class DownSample(nn.Module):

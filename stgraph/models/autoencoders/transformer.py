@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from stgraph.errors import InputError, InputTypeError
-from stgraph.models.autoencoders.base import Autoencoder
-from stgraph.models.autoencoders.sequences import (
-    check_dropout,
-    check_padding,
-    check_sequence,
-    check_widths,
-    zero_padding,
-)
-from stgraph.models.autoencoders.transformer_levels import (
-    LevelContext,
-    TimeAwareEmbedding,
-    TransformerDecoder,
-    TransformerEncoder,
-)
+from stgraph.errors import InputError
+from stgraph.models.autoencoders.pyramid import PyramidAutoencoder, PyramidDecoder, PyramidEncoder, TimeAwareEmbedding
+from stgraph.models.autoencoders.sequences import check_dropout, check_sequence
 from stgraph.nn.log_period_encoding import LogPeriodEncoding
 from stgraph.nn.spectral.sequence import SEQUENCE_LAYERS, sequence_layer
 from stgraph.nn.transformer_block import TransformerBlock
@@ -31,7 +18,7 @@ __all__ = ["HierarchicalTransformer"]
 _ENCODINGS = ("add", "concat", "relative")
 
 
-class HierarchicalTransformer(Autoencoder):
+class HierarchicalTransformer(PyramidAutoencoder):
     r"""Transformer on a pyramid of resolutions for irregular series of any length.
 
     The channels of each point are embedded together with its time. Level i has transformer blocks at width
@@ -76,6 +63,7 @@ class HierarchicalTransformer(Autoencoder):
             the input does not fit.
 
     Examples:
+        >>> import torch
         >>> model = HierarchicalTransformer(encoder_dims=(8, 16), nhead=2, num_transformer_blocks=1)
         >>> time = 2454833 + torch.arange(10, dtype=torch.float64).expand(3, 10)
         >>> output = model(torch.zeros(3, 10, 2), time)
@@ -99,15 +87,14 @@ class HierarchicalTransformer(Autoencoder):
         in_channels: int = 2,
         out_channels: int = 1,
     ) -> None:
-        dims = tuple(encoder_dims)
-        check_widths("encoder_dims", dims)
-        super().__init__(in_channels, out_channels, dims[-1])
+        super().__init__(in_channels, out_channels, encoder_dims)
+        dims = self.encoder_dims
         check_dropout(dropout)
         _check_sizes(input_length, dims, nhead, num_transformer_blocks)
         _check_options(encoding, learned_scale, mixer)
         if encoding == "relative" and any(width // nhead % 2 for width in dims):
             raise InputError(f"nhead is {nhead}; expected heads of an even width, as encoding is 'relative'")
-        self.input_length, self.encoder_dims, self.nhead = input_length, dims, nhead
+        self.input_length, self.nhead = input_length, nhead
         self.num_transformer_blocks, self.dropout = num_transformer_blocks, dropout
         self.encoding, self.mixer = encoding, mixer
 
@@ -119,13 +106,13 @@ class HierarchicalTransformer(Autoencoder):
             )
         else:
             embedding = LogPeriodEncoding(dims[0], min_period, max_period, learned_scale=learned_scale)
-        self.encoder = TransformerEncoder(
+        self.encoder = PyramidEncoder(
             TimeAwareEmbedding(in_channels, dims[0], embedding, concat=encoding == "concat"),
             dims,
             num_transformer_blocks,
             self._make_block,
         )
-        self.decoder = TransformerDecoder(dims, out_channels, num_transformer_blocks, self._make_block)
+        self.decoder = PyramidDecoder(dims, out_channels, num_transformer_blocks, self._make_block)
         self._is_bounded = any(hasattr(module, "max_sequence_length") for module in self.modules())
 
     def forward(
@@ -133,23 +120,12 @@ class HierarchicalTransformer(Autoencoder):
     ) -> dict[str, Tensor]:
         """Return ``reconstructed`` and ``encoded``."""
         check_sequence(x, self.in_channels)
-        check_padding(key_padding_mask, x)
         if self._is_bounded and x.shape[1] > self.input_length:
             raise InputError(
                 f"x has {x.shape[1]} points; expected at most input_length = {self.input_length}, for which the mixer "
                 f"{self.mixer!r} is made"
             )
-        time = _times(time, x)
-        contexts = self._contexts(time, key_padding_mask)
-        features, skips = self.encoder(x, time, contexts)
-        return {
-            "reconstructed": zero_padding(self.decoder(features, skips, contexts), key_padding_mask),
-            "encoded": zero_padding(features, contexts[-1].key_padding_mask),
-        }
-
-    def latent_mask(self, key_padding_mask: Tensor | None, encoded: Tensor) -> Tensor | None:
-        """Return where the positions of ``encoded`` are padding, ``[B, L']``; ``None`` where none is."""
-        return None if key_padding_mask is None else key_padding_mask[:, :: 2 ** len(self.encoder_dims)]
+        return super().forward(x, time, key_padding_mask)
 
     def extra_repr(self) -> str:
         """Show the sizes and options."""
@@ -167,26 +143,8 @@ class HierarchicalTransformer(Autoencoder):
             mixer = sequence_layer(self.mixer, channels, steps)
         return TransformerBlock(channels, self.nhead, self.dropout, mixer=mixer)
 
-    def _contexts(self, time: Tensor, key_padding_mask: Tensor | None) -> list[LevelContext]:
-        """The padding and the rotation of every level, finest first, and of the coarsest length."""
-        contexts = []
-        padding = key_padding_mask
-        for level in range(len(self.encoder_dims) + 1):
-            rotation = None if self.rotations is None else self.rotations[level](time, padding)
-            contexts.append(LevelContext(padding, rotation))
-            time, padding = time[:, ::2], None if padding is None else padding[:, ::2]
-        return contexts
-
-
-def _times(time: Tensor | None, x: Tensor) -> Tensor:
-    """The times ``[B, L]`` of points ``[B, L, C]``, positions where none are given."""
-    if time is None:
-        return torch.arange(x.shape[1], dtype=torch.float64, device=x.device).expand(x.shape[:2])
-    if time.is_complex() or time.dtype == torch.bool:
-        raise InputTypeError(f"time has dtype {time.dtype}; expected torch.float64")
-    if time.shape not in (x.shape[:2], x.shape[1:2]):
-        raise InputError(f"time has shape {tuple(time.shape)}; expected {tuple(x.shape[:2])}")
-    return time.expand(x.shape[:2])
+    def _rotation(self, level: int, time: Tensor, key_padding_mask: Tensor | None) -> Tensor | None:
+        return None if self.rotations is None else self.rotations[level](time, key_padding_mask)
 
 
 def _check_sizes(input_length: int, dims: tuple[int, ...], nhead: int, num_transformer_blocks: int) -> None:

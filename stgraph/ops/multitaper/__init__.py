@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stgraph.ops.multitaper.correlation import autocorrelation, autocorrelation_timescale
-    from stgraph.ops.multitaper.lomb_scargle import (
+    from stgraph.ops.multitaper.periodogram import (
         LombScarglePeriod,
         lomb_scargle,
         lomb_scargle_multitaper,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "correlation": ("autocorrelation", "autocorrelation_timescale"),
-    "lomb_scargle": ("LombScarglePeriod", "lomb_scargle", "lomb_scargle_multitaper", "lomb_scargle_period"),
+    "periodogram": ("LombScarglePeriod", "lomb_scargle", "lomb_scargle_multitaper", "lomb_scargle_period"),
     "rotation": ("RotationPeriod", "rotation_period"),
     "spectrum": ("MultitaperSpectrum", "multitaper"),
 }

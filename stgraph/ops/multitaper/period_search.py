@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,12 +16,11 @@ __all__ = [
     "SearchGrid",
     "check_frequencies",
     "check_varying",
-    "chunks",
     "real_points",
     "refine_peak",
     "search_grid",
+    "search_in_chunks",
     "search_limits",
-    "take",
 ]
 
 
@@ -92,13 +91,23 @@ def check_frequencies(freqs: ArrayLike, curves: Curves) -> Tensor:
     return given
 
 
-def chunks(grid: SearchGrid, largest: int) -> Iterator[Tensor]:
-    """Indices of curves with about as many frequencies each, and together at most ``largest`` (or a single curve)."""
+def search_in_chunks(
+    curves: Curves, grid: SearchGrid, largest: int, search: Callable[[Curves, SearchGrid, Tensor], Sequence[Tensor]]
+) -> Iterator[Tensor]:
+    """Each result ``[B]`` of a search of some curves at a time.
+
+    Curves with about as many frequencies are searched together, at most ``largest`` values at a time (or a single
+    curve), each cut to the longest of them. The search is also told which curves they are, ``[b]``.
+    """
     order = grid.valid.sum(dim=1).argsort()
-    yield from order.split(max(1, largest // grid.valid.shape[1]))
+    parts = order.split(max(1, largest // grid.valid.shape[1]))
+    results = [search(*_take(curves, grid, rows), rows) for rows in parts]
+    place = order.argsort()
+    for entries in zip(*results, strict=True):
+        yield torch.cat(entries)[place]
 
 
-def take(curves: Curves, grid: SearchGrid, rows: Tensor) -> tuple[Curves, SearchGrid]:
+def _take(curves: Curves, grid: SearchGrid, rows: Tensor) -> tuple[Curves, SearchGrid]:
     """Some of the curves with their grids, cut to the longest of them."""
     length, valid = curves.length[rows], grid.valid[rows]
     points, bins = int(length.max()), int(valid.any(dim=0).nonzero().max()) + 1

@@ -146,15 +146,11 @@ def rotation_period(
         curves, trend = _without_trends(curves)
         low = _above_trends(low, high, trend, 2 * NW / curves.time[:, -1])
     grid = search_grid(curves, low, high, oversample, freqs)
-    results: list[RotationPeriod] = []
-    order: list[Tensor] = []
-    for rows in chunks(grid, CHUNK // K):
-        part, own = take(curves, grid, rows)
-        lines = _find_lines(part, own, NW, K, significance, engine)
-        results.append(_search(part, lines, trend[rows]))
-        order.append(rows)
-    place = torch.cat(order).argsort()
-    merged = (torch.cat(entries)[place] for entries in zip(*results, strict=True))
+
+    def search(part: Curves, own: SearchGrid, rows: Tensor) -> RotationPeriod:
+        return _search(part, _find_lines(part, own, NW, K, significance, engine), trend[rows])
+
+    merged = search_in_chunks(curves, grid, CHUNK // K, search)
     return RotationPeriod(*(merged if curves.batched else (entry[0] for entry in merged)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -42,7 +44,7 @@ def by_hand(time: Tensor, threshold: float) -> tuple[list[float], list[int]]:
     # The lower of the two middle ones where the number of steps is even.
     median = np.sort(step)[(len(step) - 1) // 2] if len(step) else np.nan
     found, places = values[:1], [0]
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in itertools.pairwise(values):
         if after - before > threshold * median:
             number = round((after - before) / median)
             found += [before + k * (after - before) / number for k in range(1, number)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stgraph.data.light_curves.hdf5 import put_array, put_metadata, write_hdf5
+from stgraph.data.light_curves.hdf5 import LIGHT_CURVE_FORMAT, put_array, put_metadata, write_hdf5
 from stgraph.data.simulation.light_curves.curves import Curves, concatenate, count_points, draw_curves, names_of
 from stgraph.data.simulation.light_curves.draws import Ints
 from stgraph.data.simulation.light_curves.recipe import Recipe, check_count
@@ -18,7 +18,6 @@ from stgraph.errors import InputError, InputTypeError
 
 __all__ = ["write_mock_light_curves"]
 
-_FORMAT = "stgraph light curves"  # read_light_curves takes such a file as it is
 _MATRICES = {"flux": "f4", "flux_err": "f4", "time": "f8", "mask": "?"}
 _ROWS = 32  # curves in a compressed piece of the file
 # Noise cannot be packed: higher levels take more time and save nothing.
@@ -81,7 +80,7 @@ def write_mock_light_curves(
     with write_hdf5(path) as file:
         lengths = [count_points(recipe, index) for index in parts]
         width = max(int(length.max()) for length in lengths)
-        file.attrs.update({"format": _FORMAT, "n_samples": num_curves, "max_length": width, "seed": seed})
+        file.attrs.update({"format": LIGHT_CURVE_FORMAT, "n_samples": num_curves, "max_length": width, "seed": seed})
         for name, dtype in _MATRICES.items():
             chunks = (min(_ROWS, num_curves), width)
             file.create_dataset(name, (num_curves, width), dtype, chunks=chunks, **_PACKED)

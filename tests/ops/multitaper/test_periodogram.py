@@ -10,7 +10,7 @@ import torch
 from benchmarks.periodic_signals import Kind, pad, periodic_curves
 from stgraph.errors import InputError
 from stgraph.ops.multitaper import multitaper
-from stgraph.ops.multitaper.lomb_scargle import lomb_scargle, lomb_scargle_multitaper, lomb_scargle_period
+from stgraph.ops.multitaper.periodogram import lomb_scargle, lomb_scargle_multitaper, lomb_scargle_period
 
 
 @pytest.mark.skipif(
@@ -48,7 +48,7 @@ def test_times_that_see_one_phase_only() -> None:
 def test_period_in_batches_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     curves = periodic_curves(Kind("gaps", 27, 300, 3), 4) + periodic_curves(Kind("seasons", 450, 200, 3), 4)
     t, x, mask = pad(curves)
-    monkeypatch.setattr("stgraph.ops.multitaper.lomb_scargle.CHUNK", 5000)
+    monkeypatch.setattr("stgraph.ops.multitaper.periodogram.CHUNK", 5000)
     found = lomb_scargle_period(t, x, mask=mask)
     truth = torch.tensor([curve.period for curve in curves], dtype=torch.float64)
     torch.testing.assert_close(found.period, truth, rtol=0.02, atol=0)

@@ -1,4 +1,4 @@
-"""The parts of the hierarchical transformer: the embedding, the way down and the way up."""
+"""A pyramid of resolutions: the embedding, the way down, the way up, and the base class of its autoencoders."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stgraph.models.autoencoders.sequences import DownSample, UpSample, zero_padding
+from stgraph.models.autoencoders.base import Autoencoder
+from stgraph.models.autoencoders.sequences import (
+    DownSample,
+    UpSample,
+    check_padding,
+    check_sequence,
+    check_widths,
+    sequence_times,
+    zero_padding,
+)
 from stgraph.nn.log_period_encoding import LogPeriodEncoding
-from stgraph.nn.transformer_block import TransformerBlock
 
-__all__ = ["LevelContext", "TimeAwareEmbedding", "TransformerDecoder", "TransformerEncoder"]
+__all__ = ["LevelContext", "MakeBlock", "PyramidAutoencoder", "PyramidDecoder", "PyramidEncoder", "TimeAwareEmbedding"]
 
-#: Makes a block of so many channels for a level.
-MakeBlock = Callable[[int, int], TransformerBlock]
+#: Makes a block of so many channels for a level; it is called with features, padding and rotation.
+MakeBlock = Callable[[int, int], nn.Module]
 
 
 class LevelContext(NamedTuple):
@@ -85,7 +93,7 @@ class _DecoderLevel(nn.Module):
         return out
 
 
-class TransformerEncoder(nn.Module):
+class PyramidEncoder(nn.Module):
     """The way down: embedding, one level for every width, blocks at the coarsest length.
 
     Args:
@@ -116,7 +124,7 @@ class TransformerEncoder(nn.Module):
         return self.bottleneck(x, contexts[-1]), skips
 
 
-class TransformerDecoder(nn.Module):
+class PyramidDecoder(nn.Module):
     """The way up: one level for every width, deepest first, and a linear head.
 
     Args:
@@ -146,3 +154,65 @@ class TransformerDecoder(nn.Module):
             x = level(x, skips[depth], contexts[depth + 1], contexts[depth])
         out: Tensor = self.head(x)
         return out
+
+
+class PyramidAutoencoder(Autoencoder):
+    r"""Base class of autoencoders of sequences that work on a pyramid of resolutions.
+
+    A subclass makes ``encoder`` and ``decoder``, which differ in their blocks.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        encoder_dims: Widths of the levels.
+
+    Shapes:
+        - **x:** :math:`(B, L, C_{in})`, time :math:`(B, L)` or :math:`(L)`, key_padding_mask :math:`(B, L)`, True at
+          padding
+        - **output:** ``reconstructed`` :math:`(B, L, C_{out})` and ``encoded``
+          :math:`(B, \lceil L / 2^n \rceil, d)` for n levels, both 0 at padding
+
+    Raises:
+        InputError: If a size is below 1, or the input does not fit.
+    """
+
+    encoder: PyramidEncoder
+    decoder: PyramidDecoder
+
+    def __init__(self, in_channels: int, out_channels: int, encoder_dims: Sequence[int]) -> None:
+        dims = tuple(encoder_dims)
+        check_widths("encoder_dims", dims)
+        super().__init__(in_channels, out_channels, dims[-1])
+        self.encoder_dims = dims
+
+    def forward(
+        self, x: Tensor, time: Tensor | None = None, key_padding_mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return ``reconstructed`` and ``encoded``."""
+        check_sequence(x, self.in_channels)
+        check_padding(key_padding_mask, x)
+        time = sequence_times(time, x)
+        contexts = self._contexts(time, key_padding_mask)
+        features, skips = self.encoder(x, time, contexts)
+        return {
+            "reconstructed": zero_padding(self.decoder(features, skips, contexts), key_padding_mask),
+            "encoded": zero_padding(features, contexts[-1].key_padding_mask),
+        }
+
+    def latent_mask(self, key_padding_mask: Tensor | None, encoded: Tensor) -> Tensor | None:
+        """Return where the positions of ``encoded`` are padding, ``[B, L']``; ``None`` where none is."""
+        return None if key_padding_mask is None else key_padding_mask[:, :: 2 ** len(self.encoder_dims)]
+
+    def _contexts(self, time: Tensor, key_padding_mask: Tensor | None) -> list[LevelContext]:
+        """What the blocks of every level need, finest first, and those of the coarsest length."""
+        contexts = []
+        padding = key_padding_mask
+        for level in range(len(self.encoder_dims) + 1):
+            contexts.append(LevelContext(padding, self._rotation(level, time, padding)))
+            # A coarse point is padding if the point at its centre is.
+            time, padding = time[:, ::2], None if padding is None else padding[:, ::2]
+        return contexts
+
+    def _rotation(self, level: int, time: Tensor, key_padding_mask: Tensor | None) -> Tensor | None:
+        """The rotation of queries and keys by the times of a level, where the blocks have such."""
+        return None

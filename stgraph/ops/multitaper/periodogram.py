@@ -14,12 +14,11 @@ from stgraph.ops.multitaper.period_search import (
     SearchGrid,
     check_frequencies,
     check_varying,
-    chunks,
     real_points,
     refine_peak,
     search_grid,
+    search_in_chunks,
     search_limits,
-    take,
 )
 from stgraph.ops.multitaper.tapers import sample_tapers
 from stgraph.ops.multitaper.weights import adaptive_spectrum, plain_spectrum
@@ -223,18 +222,16 @@ def lomb_scargle_period(
     """
     curves = check_curves(t, x, mask)
     grid = search_grid(curves, *search_limits(curves, f_min, f_max, LOWEST), oversample, freqs)
-    results, order = [], []
-    for rows in chunks(grid, CHUNK):
-        part, own = take(curves, grid, rows)
-        power = _power(part, own.frequency, engine)
-        results.append(_best(own, power))
-        order.append(rows)
-    frequency, power = torch.cat(results, dim=1)[:, torch.cat(order).argsort()]
+
+    def search(part: Curves, own: SearchGrid, _rows: Tensor) -> tuple[Tensor, Tensor]:
+        return _best(own, _power(part, own.frequency, engine))
+
+    frequency, power = search_in_chunks(curves, grid, CHUNK, search)
     found = LombScarglePeriod(1 / frequency, frequency, power)
     return found if curves.batched else LombScarglePeriod(*(entry[0] for entry in found))
 
 
-def _best(grid: SearchGrid, power: Tensor) -> Tensor:
-    """Frequency and power of the best peaks, ``[2, B]``."""
+def _best(grid: SearchGrid, power: Tensor) -> tuple[Tensor, Tensor]:
+    """Frequency and power of the best peaks, ``[B]`` each."""
     index = torch.where(grid.valid, power, -1.0).argmax(dim=1)
-    return torch.stack(refine_peak(grid.frequency.expand_as(power), power, index))
+    return refine_peak(grid.frequency.expand_as(power), power, index)
