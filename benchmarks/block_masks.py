@@ -61,44 +61,48 @@ def spread(size: int, hidden: int, steps: int, generator: torch.Generator) -> Te
     return blocks.repeat_interleave(size)[:steps]
 
 
-def loop(batch: int, steps: int) -> Callable[[], Drawn]:
-    """One sample after another."""
+def in_turn(batch: int, steps: int, draw: Callable[[int, torch.Generator], tuple[int, int]]) -> Callable[[], Drawn]:
+    """One sample after another, each with a size of blocks and a number of hidden ones from ``draw``."""
     generator = torch.Generator().manual_seed(0)
-    powers = (steps // 2).bit_length()
 
     def step() -> Drawn:
         masks, sizes = [], []
         for _ in range(batch):
-            size = 2 ** int(torch.randint(powers, (), generator=generator))
-            ratio = MIN_RATIO + (MAX_RATIO - MIN_RATIO) * float(torch.rand((), generator=generator))
-            count = -(-steps // size)
-            masks.append(spread(size, min(max(int(count * ratio), 1), count - 1), steps, generator))
-            sizes.append(size)
-        return Drawn(torch.stack(masks), torch.tensor(sizes))
-
-    return step
-
-
-def validated(batch: int, steps: int) -> Callable[[], Drawn]:
-    """One sample after another, each with a table of what is allowed."""
-    generator = torch.Generator().manual_seed(0)
-    powers = (steps // 2).bit_length()
-
-    def step() -> Drawn:
-        masks, sizes = [], []
-        for _ in range(batch):
-            allowed = []
-            for power in range(powers):
-                size = 2**power
-                for hidden in range(1, -(-steps // size)):
-                    if MIN_RATIO <= hidden * size / steps <= MAX_RATIO:
-                        allowed.append((size, hidden))
-            size, hidden = allowed[int(torch.randint(len(allowed), (), generator=generator))]
+            size, hidden = draw(steps, generator)
             masks.append(spread(size, hidden, steps, generator))
             sizes.append(size)
         return Drawn(torch.stack(masks), torch.tensor(sizes))
 
     return step
+
+
+def rounded(steps: int, generator: torch.Generator) -> tuple[int, int]:
+    """A size and a share, of which the number of blocks follows."""
+    size = 2 ** int(torch.randint((steps // 2).bit_length(), (), generator=generator))
+    ratio = MIN_RATIO + (MAX_RATIO - MIN_RATIO) * float(torch.rand((), generator=generator))
+    count = -(-steps // size)
+    return size, min(max(int(count * ratio), 1), count - 1)
+
+
+def tabulated(steps: int, generator: torch.Generator) -> tuple[int, int]:
+    """One of all allowed pairs."""
+    allowed = []
+    for power in range((steps // 2).bit_length()):
+        size = 2**power
+        for hidden in range(1, -(-steps // size)):
+            if MIN_RATIO <= hidden * size / steps <= MAX_RATIO:
+                allowed.append((size, hidden))
+    return allowed[int(torch.randint(len(allowed), (), generator=generator))]
+
+
+def loop(batch: int, steps: int) -> Callable[[], Drawn]:
+    """One sample after another."""
+    return in_turn(batch, steps, rounded)
+
+
+def validated(batch: int, steps: int) -> Callable[[], Drawn]:
+    """One sample after another, each with a table of what is allowed."""
+    return in_turn(batch, steps, tabulated)
 
 
 ALTERNATIVES = {"ours": ours, "loop": loop, "validated": validated}

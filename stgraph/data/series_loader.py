@@ -188,7 +188,9 @@ class _Stretches:
     def __init__(self, data: Data, steps: int, stride: int, nodes: Tensor | None, wanted: Tensor | None) -> None:
         count, total = data.x.shape[:2]
         nodes = torch.arange(count) if nodes is None else torch.as_tensor(nodes, dtype=torch.int64)
-        if nodes.numel() and not 0 <= int(nodes.min()) <= int(nodes.max()) < count:
+        if nodes.numel() == 0:
+            raise InputError("nothing to reconstruct: nodes names none")
+        if not 0 <= int(nodes.min()) <= int(nodes.max()) < count:
             raise InputError(f"nodes lie between {int(nodes.min())} and {int(nodes.max())}; there are {count}")
         length = data.get("length")
         length = torch.full((count,), total) if length is None else length

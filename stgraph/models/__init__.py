@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from stgraph.errors import InputError
 from stgraph.models.fno_options import FNOOptions
-from stgraph.models.options import LossOptions, SpecTraNetOptions, nearest_name
+from stgraph.models.options import LossOptions, SpecTraNetOptions
+from stgraph.models.registry import find_class, load_class
 
 if TYPE_CHECKING:
     from stgraph.models.base import Forecaster
@@ -110,19 +109,12 @@ def get_model(name: str) -> type[Forecaster]:
     Raises:
         InputError: If no model has that name.
     """
-    if name not in MODELS:
-        raise InputError(f"unknown model {name!r}{nearest_name(name, MODELS)}")
-    found: type[Forecaster] = _load(MODELS[name])
+    found: type[Forecaster] = find_class("model", name, MODELS)
     return found
-
-
-def _load(path: str) -> Any:
-    module, attribute = path.split(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading the options does not load torch.
     if name in _CLASSES:
-        return _load(_CLASSES[name])
+        return load_class(_CLASSES[name])
     raise AttributeError(f"module 'stgraph.models' has no attribute {name!r}")

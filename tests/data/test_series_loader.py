@@ -335,7 +335,7 @@ def test_errors():
         ({"rank": 2, "world_size": 2}, "rank is 2"),
         ({"nodes": torch.tensor([6])}, "nodes lie between 6 and 6; there are 6"),
         ({"nodes": torch.tensor([-1])}, "nodes lie between -1"),
-        ({"nodes": torch.tensor([], dtype=torch.int64)}, "nothing to reconstruct"),
+        ({"nodes": torch.tensor([], dtype=torch.int64)}, "nodes names none"),
         ({"hidden": torch.ones(NODES, STEPS, 1, dtype=torch.bool)}, "hidden has shape"),
         ({"hidden": torch.zeros_like(data.mask)}, "nothing to reconstruct"),
         ({"hidden": data.mask, "masking": Masking()}, "exclude each other"),

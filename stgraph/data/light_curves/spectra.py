@@ -16,28 +16,14 @@ from stgraph.data.light_curves.metadata import Metadata, as_metadata
 from stgraph.data.light_curves.selection import select_curves
 from stgraph.data.light_curves.spectral_grid import Grid, Spacing, frequency_grid
 from stgraph.data.light_curves.spectral_input import CurveSet, RealPoints, Summary
+from stgraph.data.light_curves.spectral_names import CHANNELS, STATIC_NAMES
 from stgraph.data.light_curves.spectral_scaling import normalise_spectra
 from stgraph.errors import InputError
 from stgraph.ops.multitaper import autocorrelation, autocorrelation_timescale, multitaper
 
-__all__ = ["CHANNELS", "STATIC_NAMES", "AcfMode", "spectra_of"]
+__all__ = ["AcfMode", "spectra_of"]
 
 AcfMode: TypeAlias = Literal["correlation", "covariance"]
-
-#: Channels of the spectra.
-CHANNELS = ("psd", "acf", "fstat")
-#: Features of each curve; in covariance mode the fifth is ``acf_zero``, the autocovariance at lag 0.
-STATIC_NAMES = (
-    "median_flux",
-    "iqr_flux",
-    "psd_integral",
-    "psd_peak",
-    "flux_variance",
-    "acf_timescale",
-    "duration",
-    "num_points",
-    "median_step",
-)
 
 _logger = logging.getLogger("stgraph")
 _LEAST_POINTS = 9

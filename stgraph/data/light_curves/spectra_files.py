@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 from stgraph.data.graph import series_of
 from stgraph.data.light_curves.hdf5 import get_array, get_metadata, open_hdf5, put_array, put_metadata, write_hdf5
 from stgraph.data.light_curves.metadata import as_metadata
-from stgraph.data.light_curves.spectra import STATIC_NAMES
+from stgraph.data.light_curves.spectral_names import CHANNELS, STATIC_NAMES
 from stgraph.data.light_curves.spectral_scaling import restore_spectra
 from stgraph.errors import InputError
 
@@ -111,7 +111,7 @@ def read_spectra(path: str | PathLike[str], channels: Sequence[str] = ("psd",)) 
         names = get_array(file, "targetid").tolist() if "targetid" in file else None
         data = Data(x=_stack(arrays, path, names), channel_names=[_canonical(name) for name in wanted])
         _add_optional(data, file, path)
-        attributes = {name: file.attrs[name].item() for name in _ATTRIBUTES if name in file.attrs}
+        attributes = {name: np.asarray(file.attrs[name]).item() for name in _ATTRIBUTES if name in file.attrs}
     for name, value in attributes.items():
         data[name] = value
     if names is not None:
@@ -141,22 +141,23 @@ def verify_spectra(path: str | PathLike[str]) -> float:
         ...     verify_spectra(f"{folder}/spectra.h5") < 1e-5
         True
     """
-    data = read_spectra(path, ("psd", "acf", "fstat"))
+    data = read_spectra(path, CHANNELS)
+    metadata = data.get("metadata") or {}
+    keys = [[f"{name}_{part}" for part in ("mean", "std", "scale_factor")] for name in CHANNELS]
+    missing = [f"metadata/{key}" for names in keys for key in names if key not in metadata]
+    missing += [name for name in ("frequency", "K") if data.get(name) is None]
+    static = dict(zip(data.get("static_names") or (), data.static.double().T if "static" in data else (), strict=True))
+    missing += [f"{name} in tabular" for name in ("psd_peak", "psd_integral") if name not in static]
     with open_hdf5(path) as file:
-        missing = [name for name in ("pvalues", "frequency", "tabular") if name not in file]
-        missing += [f"attribute {name}" for name in ("K",) if name not in file.attrs]
-        metadata = data.get("metadata") or {}
-        needed = [f"{name}_{part}" for name in data.channel_names for part in ("mean", "std", "scale_factor")]
-        missing += [f"metadata/{name}" for name in needed if name not in metadata]
-        if missing:
-            raise InputError(f"{path} has no {', '.join(missing)}; only files of write_spectra can be verified")
+        if missing or "pvalues" not in file:
+            raise InputError(
+                f"{path} has no {', '.join(missing) or 'pvalues'}; only files of write_spectra can be verified"
+            )
         pvalues = torch.from_numpy(get_array(file, "pvalues")).double()
-    parts = [
-        [torch.from_numpy(metadata[f"{name}_{part}"]) for part in ("mean", "std", "scale_factor")]
-        for name in data.channel_names
-    ]
-    psd, acf, fstat = (restore_spectra(data.x[:, :, channel], *part) for channel, part in enumerate(parts))
-    static = dict(zip(data.static_names, data.static.double().T, strict=True))
+    psd, acf, fstat = (
+        restore_spectra(data.x[:, :, channel], *(torch.from_numpy(metadata[key]) for key in names))
+        for channel, names in enumerate(keys)
+    )
     integral = torch.trapezoid(psd, data.frequency)
     errors = [
         psd.amax(dim=1) / static["psd_peak"] - 1,

@@ -37,12 +37,12 @@ def frequency_grid(
     if frequency_range is not None:
         if grid == "own":
             raise InputError("frequency_range is for grid='common'; grid='own' takes the range of each star")
-        low, high = (np.float64(bound) for bound in frequency_range)
-        if not 0 < low < high < np.inf:
+        if not 0 < frequency_range[0] < frequency_range[1] < np.inf:
             raise InputError(f"frequency_range is {frequency_range}; expected two frequencies with 0 < low < high")
+        ends = np.array(frequency_range, dtype=np.float64)
     else:
-        low, high = 1 / curves.duration, 0.5 / curves.step
+        ends = np.stack([1 / curves.duration, 0.5 / curves.step])
         if grid == "common":
-            low, high = np.percentile(low, _PERCENTILES[0]), np.percentile(high, _PERCENTILES[1])
+            ends = np.array([np.percentile(end, level) for end, level in zip(ends, _PERCENTILES, strict=True)])
     space = np.geomspace if spacing == "log" else np.linspace
-    return torch.from_numpy(np.ascontiguousarray(space(low, high, bins, axis=-1)))
+    return torch.from_numpy(np.ascontiguousarray(space(*ends, bins, axis=-1)))

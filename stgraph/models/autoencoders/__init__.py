@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from stgraph.errors import InputError
-from stgraph.models.options import nearest_name
+from stgraph.models.registry import find_class, load_class
 
 if TYPE_CHECKING:
     from stgraph.models.autoencoders.base import Autoencoder
@@ -47,18 +45,11 @@ def get_autoencoder(name: str) -> type[Autoencoder]:
         >>> get_autoencoder("mlp").__name__
         'MLPAutoencoder'
     """
-    if name not in AUTOENCODERS:
-        raise InputError(f"unknown autoencoder {name!r}{nearest_name(name, AUTOENCODERS)}")
-    found: type[Autoencoder] = _load(AUTOENCODERS[name])
+    found: type[Autoencoder] = find_class("autoencoder", name, AUTOENCODERS)
     return found
-
-
-def _load(path: str) -> Any:
-    module, attribute = path.split(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def __getattr__(name: str) -> Any:
     if name in _CLASSES:
-        return _load(_CLASSES[name])
+        return load_class(_CLASSES[name])
     raise AttributeError(f"module 'stgraph.models.autoencoders' has no attribute {name!r}")

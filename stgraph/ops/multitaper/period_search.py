@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -93,7 +93,7 @@ def check_frequencies(freqs: ArrayLike, curves: Curves) -> Tensor:
 
 def search_in_chunks(
     curves: Curves, grid: SearchGrid, largest: int, search: Callable[[Curves, SearchGrid, Tensor], Sequence[Tensor]]
-) -> Iterator[Tensor]:
+) -> list[Tensor]:
     """Each result ``[B]`` of a search of some curves at a time.
 
     Curves with about as many frequencies are searched together, at most ``largest`` values at a time (or a single
@@ -103,8 +103,7 @@ def search_in_chunks(
     parts = order.split(max(1, largest // grid.valid.shape[1]))
     results = [search(*_take(curves, grid, rows), rows) for rows in parts]
     place = order.argsort()
-    for entries in zip(*results, strict=True):
-        yield torch.cat(entries)[place]
+    return [torch.cat(entries)[place] for entries in zip(*results, strict=True)]
 
 
 def _take(curves: Curves, grid: SearchGrid, rows: Tensor) -> tuple[Curves, SearchGrid]:

@@ -13,12 +13,11 @@ from stgraph.ops.multitaper.harmonic import line_test
 from stgraph.ops.multitaper.options import check_tapers
 from stgraph.ops.multitaper.period_search import (
     SearchGrid,
-    chunks,
     real_points,
     refine_peak,
     search_grid,
+    search_in_chunks,
     search_limits,
-    take,
 )
 from stgraph.ops.multitaper.tapers import sample_tapers
 from stgraph.ops.nufft import nufft

@@ -94,9 +94,14 @@ def test_verifying_notices_a_normalisation_that_does_not_fit(tmp_path, name):
 def test_verifying_needs_what_it_compares_with(tmp_path):
     data = some_spectra()
     del data.pvalues
-    del data.metadata["acf_std"]
     write_spectra(tmp_path / "spectra.h5", data)
-    with pytest.raises(InputError, match="has no pvalues, metadata/acf_std; only files of write_spectra"):
+    with pytest.raises(InputError, match="has no pvalues; only files of write_spectra"):
+        verify_spectra(tmp_path / "spectra.h5")
+    del data.metadata["acf_std"], data.static, data.static_names
+    write_spectra(tmp_path / "spectra.h5", data)
+    with pytest.raises(
+        InputError, match=r"has no metadata/acf_std, psd_peak in tabular, psd_integral in tabular; only"
+    ):
         verify_spectra(tmp_path / "spectra.h5")
 
 
