@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report.records.append({"seed": seed, "variant": name, **run})
     report.note(
         f"{args.stars} stars in groups of {GROUP}, {args.points} points in {DURATION:g} days, {args.epochs} epochs in "
-        f"batches of {BATCH_SIZE}; mean squared errors of the stars of held-out groups:\n{measure.format_table(table)}\n"
+        f"batches of {BATCH_SIZE}; mean squared errors of held-out groups:\n{measure.format_table(table)}\n"
     )
     for text in verdicts(found):
         report.note(text)

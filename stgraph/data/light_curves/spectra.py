@@ -57,7 +57,8 @@ class _Transform(NamedTuple):
         rows = {
             "x": torch.stack([part.values for part in scaled], dim=2),
             "pvalues": spectrum.pvalue,
-            "psd_integral": torch.trapezoid(spectrum.psd, frequency),
+            # Not over the grid of the channels: a common one goes beyond half of the sampling rate of most stars.
+            "psd_integral": torch.trapezoid(linear.psd, linear.frequency),
             "psd_peak": spectrum.psd.amax(dim=1),
             "flux_variance": _variance(points) if self.acf_mode == "correlation" else covariance[:, 0],
             "acf_timescale": autocorrelation_timescale(lags, correlation).nan_to_num(0.0),
@@ -116,9 +117,10 @@ def spectra_of(
     Shapes:
         - **output:** ``x`` :math:`(N, F, 3)` float32 with the ``channel_names`` psd, acf and fstat; ``frequency``
           :math:`(F)` or :math:`(N, F)` in 1/day, float64; ``pvalues`` :math:`(N, F)` of the F-statistic; ``static``
-          :math:`(N, 9)` with ``static_names``: median flux, interquartile range, integral and peak of the density,
-          variance of the standardised flux (in covariance mode the autocovariance at lag 0), days until the
-          autocorrelation falls to 1/e (0 if it never does), duration, number of points, median step; ``metadata``: that
+          :math:`(N, 9)` with ``static_names``: median flux, interquartile range, integral of the density from 0 to half
+          of the mean sampling rate (about half of the variance), its peak on the grid, variance of the standardised
+          flux (in covariance mode the autocovariance at lag 0), days until the autocorrelation falls to 1/e (0 if it
+          never does), duration, number of points, median step; ``metadata``: that
           of the curves, ``median_flux``, ``iqr_flux``, ``max_lag`` and for each channel ``_scale_factor`` (NaN for
           none), ``_mean`` and ``_std``; ``node_names``, ``sky``, ``pos`` and edges as they were; numbers ``NW``, ``K``
           and ``n_failed`` (curves left out)

@@ -45,4 +45,4 @@ def frequency_grid(
         if grid == "common":
             ends = np.array([np.percentile(end, level) for end, level in zip(ends, _PERCENTILES, strict=True)])
     space = np.geomspace if spacing == "log" else np.linspace
-    return torch.from_numpy(np.ascontiguousarray(space(*ends, bins, axis=-1)))
+    return torch.from_numpy(np.ascontiguousarray(space(ends[0], ends[1], bins, axis=-1)))

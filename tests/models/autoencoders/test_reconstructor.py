@@ -199,18 +199,17 @@ class _Doubled(nn.Module):
 class _Nested(Autoencoder):
     def __init__(self) -> None:
         super().__init__(1, 1, 1)
-        shared = nn.Linear(1, 1)
-        self.shared = shared
-        self.parent = _Doubled(shared)
+        self.parent = _Doubled(nn.Linear(1, 1))
+        self.again = self.parent.child  # a module may be the child of two
         self.free = nn.Linear(1, 1)
 
 
 def test_new_parameters_of_children_come_before_those_of_their_parents():
     model = _Nested()
     before = model.free.weight.item()
-    nn.init.constant_(model.shared.weight, 5)
+    nn.init.constant_(model.parent.child.weight, 5)
     model.reset_parameters()
-    assert model.shared.weight.item() == 2
+    assert model.parent.child.weight.item() == 2
     assert model.free.weight.item() != before
 
 
