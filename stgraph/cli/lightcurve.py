@@ -115,7 +115,7 @@ def fill(options: FillOptions) -> None:
 
     run = LoadedReconstruction(options.run)
     data = run.read(options.data)
-    filled = run.fill(data, device_of(options.device))
+    filled = run.fill(data, device_of(options.device), max_gap=options.max_gap)
     write_filled(options.output, filled, data)
     number = int((~filled.observed & filled.real[..., None]).sum())
     print(f"{number} values filled in {filled.values.shape[0]} series: {options.output}")
@@ -136,7 +136,8 @@ def embed(options: EmbedOptions) -> None:
     if options.target is not None and options.target not in metadata:
         raise InputError(f"target is {options.target!r}; the metadata has {', '.join(metadata) or 'no columns'}")
     latents = run.embed(data, options.pooling, device_of(options.device))
-    names = data.get("node_names") or [str(i) for i in range(len(latents))]
+    given = data.get("node_names")
+    names = [str(i) for i in range(len(latents))] if given is None else given
     write_latents(options.output, names, latents, metadata)
     print(f"Latent vectors of {len(latents)} series, {latents.shape[1]} numbers each: {options.output}")
     if options.target is not None:

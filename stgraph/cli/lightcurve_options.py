@@ -86,6 +86,7 @@ class FillOptions:
         run: Folder of a run of stgraph lightcurve train.
         data: Another file of the same kind; the run's own data by default.
         output: File to write: .csv with a row for each point, or .npz.
+        max_gap: Longest gap to fill of curves with times of their own, in days; all by default.
         overwrite: Replace the output file.
         device: Where to compute; "auto" takes a CUDA device where there is one.
     """
@@ -93,6 +94,7 @@ class FillOptions:
     run: str = ""
     data: str | None = None
     output: str = ""
+    max_gap: float | None = None
     overwrite: bool = False
     device: str = "auto"
 

@@ -150,7 +150,7 @@ class SeriesLoader(ResumableLoader[Data]):
         self._hide(batch, row, at, count)
         if self.data.get("flux_error") is not None:
             batch.error = self.data.flux_error[row, at]
-        for name in ("static", "spectra"):
+        for name in ("static", "spectra", "present"):
             if self.data.get(name) is not None:
                 batch[name] = self.data[name][node[:count]]
         return batch

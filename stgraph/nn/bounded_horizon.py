@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stgraph.errors import InputError
 
-__all__ = ["BoundedHorizonLoss", "draw_horizon", "gaussian_horizon_loss"]
+__all__ = ["BoundedHorizonLoss", "draw_horizon", "gaussian_horizon_loss", "has_sources", "longest_horizon"]
 
 #: Predicts all points at a horizon in steps: the means and the logarithms of the variances, each ``[..., L, C]``.
 Predictor = Callable[[int], tuple[Tensor, Tensor]]
@@ -90,7 +90,7 @@ class BoundedHorizonLoss(nn.Module):
         self, predict: Predictor, target: Tensor, observed: Tensor, error: Tensor | None = None
     ) -> dict[int, Tensor]:
         """Return the loss at each of the fixed horizons that the series is long enough for."""
-        longest = _longest_horizon(target.shape[-2])
+        longest = longest_horizon(target.shape[-2])
         return {
             horizon: gaussian_horizon_loss(*predict(horizon), target, observed, horizon, error)
             for horizon in self.evaluation_horizons
@@ -123,7 +123,7 @@ def draw_horizon(
     if max_horizon < 1:
         raise InputError(f"max_horizon is {max_horizon}; expected at least 1")
     _check_distribution(distribution)
-    longest = min(max_horizon, _longest_horizon(steps))
+    longest = min(max_horizon, longest_horizon(steps))
     share = torch.rand((), generator=generator, dtype=torch.float64).item()
     drawn = share * longest + 1 if distribution == "uniform" else math.exp(share * math.log(longest + 1))
     return min(int(drawn), longest)
@@ -168,7 +168,7 @@ def gaussian_horizon_loss(
     for name, value in (("mean", mean), ("log_variance", log_variance), ("observed", observed), ("error", error)):
         if value is not None and value.shape != target.shape:
             raise InputError(f"{name} has shape {tuple(value.shape)}; expected that of target, {tuple(target.shape)}")
-    counted = observed & _has_sources(observed.any(dim=-1), horizon).unsqueeze(-1)
+    counted = observed & has_sources(observed.any(dim=-1), horizon).unsqueeze(-1)
     variance = log_variance.exp()
     if error is not None:
         variance = variance + error.where(counted, 0).square()
@@ -177,8 +177,12 @@ def gaussian_horizon_loss(
     return losses.where(counted, 0).sum() / counted.sum().clamp_min(1)
 
 
-def _has_sources(observed: Tensor, horizon: int) -> Tensor:
-    """Where the points ``horizon`` steps before and after are there and observed, ``[..., L]``."""
+def has_sources(observed: Tensor, horizon: int) -> Tensor:
+    """Where the points ``horizon`` steps before and after are there and observed, ``[..., L]``.
+
+    >>> has_sources(torch.tensor([True, True, False, True, True]), 1).tolist()
+    [False, False, True, False, False]
+    """
     if horizon < 1:
         raise InputError(f"horizon is {horizon}; expected at least 1")
     both = torch.zeros_like(observed)
@@ -187,7 +191,12 @@ def _has_sources(observed: Tensor, horizon: int) -> Tensor:
     return both
 
 
-def _longest_horizon(steps: int) -> int:
+def longest_horizon(steps: int) -> int:
+    """Return the longest horizon at which some point has a source on both sides.
+
+    Raises:
+        InputError: If a series has fewer than 4 steps.
+    """
     if steps < 4:
         raise InputError(f"a series has {steps} steps; expected at least 4")
     return steps // 2 - 1

@@ -12,12 +12,16 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
+from stgraph.nn.bounded_horizon import draw_horizon, has_sources, longest_horizon
 from stgraph.nn.reconstruction_loss import LossSums, ReconstructionLoss
 from stgraph.tasks.checkpoints import EXTRA
 from stgraph.tasks.optimization import make_optimizer, step_seed
 from stgraph.tasks.options import OptimizerOptions
 
 __all__ = ["Reconstruction"]
+
+# Fixed, so that two epochs can be compared.
+_VALIDATION_HORIZONS = (1, 2, 4, 8)
 
 
 class Reconstruction(LightningModule):
@@ -36,6 +40,9 @@ class Reconstruction(LightningModule):
         seed: Seed of dropout.
         compile: Compile the model with ``torch.compile``.
         description: Arguments of the model; saved in checkpoints, so that it can be built again.
+        max_horizon: Longest horizon of the bounded-horizon loss, for a model that predicts each point from states some
+            steps before and after it; ``None`` trains on the reconstruction.
+        spectra_weight: Weight of the mean squared error of spectra that the model reconstructs beside the series.
 
     Examples:
         >>> model = SeriesReconstructor("mlp", channels=1, steps=16)
@@ -52,9 +59,12 @@ class Reconstruction(LightningModule):
         seed: int = 42,
         compile: bool = False,
         description: dict[str, Any] | None = None,
+        max_horizon: int | None = None,
+        spectra_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.model = model
+        self.max_horizon, self.spectra_weight = max_horizon, spectra_weight
         self.loss = ReconstructionLoss() if loss is None else loss
         self.optimizer_options = OptimizerOptions() if optimizer is None else optimizer
         self.seed = seed
@@ -65,12 +75,12 @@ class Reconstruction(LightningModule):
         self._val_sums = torch.zeros(4, dtype=torch.float64)
         self._validation: dict[str, float] = {}
 
-    def forward(self, batch: Data) -> dict[str, Tensor]:
+    def forward(self, batch: Data) -> dict[str, Any]:
         """Return the reconstruction of the samples of a batch, in scaled units."""
-        output: dict[str, Tensor] = self._reconstruct(batch)
+        output: dict[str, Any] = self._reconstruct(batch)
         return output
 
-    def sums(self, batch: Data, output: dict[str, Tensor]) -> LossSums:
+    def sums(self, batch: Data, output: dict[str, Any]) -> LossSums:
         """Return the sums of the loss over the samples of a batch."""
         count = output["mean"].shape[0]
         error = batch.get("error")
@@ -83,6 +93,28 @@ class Reconstruction(LightningModule):
             output.get("log_variance"),
         )
 
+    def horizon_sums(self, batch: Data, output: dict[str, Any], horizon: int) -> LossSums:
+        """Return the sums of the loss where each point is predicted from visible ones ``horizon`` steps away."""
+        count = output["mean"].shape[0]
+        mask, hidden = batch.mask[:count], batch.hidden[:count]
+        time, padding = batch.get("time"), batch.get("padding")
+        network: Any = self.model.autoencoder
+        mean, log_variance = network.predict(
+            output, horizon, None if time is None else time[:count], None if padding is None else padding[:count]
+        )
+        sources = has_sources((mask & ~hidden).any(dim=-1), horizon)[..., None]
+        return self.loss.sums(mean, batch.x[:count], mask & sources, hidden, None, log_variance)
+
+    def spectral_sums(self, batch: Data, output: dict[str, Any]) -> Tensor:
+        """Return the sum of squared errors of the spectra that stars have, and the number of their values."""
+        if "spectra" not in output:
+            return output["mean"].new_zeros(2)
+        present = batch.present
+        target = [batch.spectra[..., self.model.spectra.index(name)] for name in output["spectra"]]
+        difference = torch.stack(list(output["spectra"].values())) - torch.stack(target)
+        square = difference.square()[:, present]
+        return torch.stack([square.sum(), square.new_tensor(float(square.numel()))])
+
     def check(self, batch: Data) -> list[str]:
         """Go through a training step without taking it, so that data which does not fit shows before training begins.
 
@@ -93,7 +125,7 @@ class Reconstruction(LightningModule):
             InputError: If the batch does not fit the model or the loss.
         """
         self.eval()  # dropout would draw random numbers
-        total = self.loss(self.sums(batch, self.model(batch)))
+        total = self._loss(*self._step_sums(batch, self.model(batch), 0))
         names, parameters = zip(*((n, p) for n, p in self.named_parameters() if p.requires_grad), strict=True)
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         self.train()
@@ -113,15 +145,35 @@ class Reconstruction(LightningModule):
 
     def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss of a batch, and ``logged_loss``, its value over all processes."""
-        sums = self.sums(batch, self(batch))
-        whole, processes = sums.stacked(), self.trainer.world_size
+        sums, spectral = self._step_sums(batch, self(batch), batch_idx)
+        whole, processes = torch.cat([sums.stacked(), spectral.detach().double()]), self.trainer.world_size
         if processes > 1:
             whole = self.trainer.strategy.reduce(whole, reduce_op="sum")
-        loss = self.loss(sums, whole[2:].to(sums.hidden.dtype), processes)
-        logged = self.loss(LossSums(*whole.unbind()))
-        self._train_sums += whole.to(self._train_sums)
+        loss = self._loss(sums, spectral, whole, processes)
+        logged = self._loss(LossSums(*whole[:4].unbind()), whole[4:])
+        self._train_sums += whole[:4].to(self._train_sums)
         self.log("train_loss", logged, prog_bar=True, logger=False, batch_size=1)
         return {"loss": loss, "logged_loss": logged}
+
+    def _step_sums(self, batch: Data, output: dict[str, Any], batch_idx: int) -> tuple[LossSums, Tensor]:
+        """Sums of a training step: of the points, and of the spectra."""
+        if self.max_horizon is None:
+            return self.sums(batch, output), self.spectral_sums(batch, output)
+        # All processes draw the same horizon.
+        generator = torch.Generator().manual_seed(step_seed(self.seed, self._epoch, batch_idx))
+        horizon = draw_horizon(batch.x.shape[1], self.max_horizon, generator=generator)
+        return self.horizon_sums(batch, output, horizon), self.spectral_sums(batch, output)
+
+    def _loss(self, sums: LossSums, spectral: Tensor, whole: Tensor | None = None, processes: int = 1) -> Tensor:
+        """Loss of this process, so that its mean over all processes is that of the whole batch."""
+        counts = None if whole is None else whole[2:4].to(sums.hidden.dtype)
+        number = spectral[1] if whole is None else whole[5]
+        points: Tensor = self.loss(sums, counts, processes)
+        return points + self.spectra_weight * processes * spectral[0] / number.clamp(min=1).to(points.dtype)
+
+    @property
+    def _epoch(self) -> int:
+        return self.current_epoch if self._trainer is not None else 0
 
     def on_validation_epoch_start(self) -> None:
         """Start the validation errors."""
@@ -129,7 +181,13 @@ class Reconstruction(LightningModule):
 
     def validation_step(self, batch: Data, batch_idx: int) -> None:
         """Add a batch to the validation errors."""
-        self._val_sums += self.sums(batch, self(batch)).stacked()
+        output = self(batch)
+        if self.max_horizon is None:
+            self._val_sums += self.sums(batch, output).stacked()
+            return
+        longest = min(self.max_horizon, longest_horizon(batch.x.shape[1]))
+        for horizon in (h for h in _VALIDATION_HORIZONS if h <= longest):
+            self._val_sums += self.horizon_sums(batch, output, horizon).stacked()
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation errors over all points of all processes."""

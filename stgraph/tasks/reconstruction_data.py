@@ -37,12 +37,13 @@ class ReconstructionData(LightningDataModule):
     Args:
         data: The series as they were read.
         options: The options of the run.
+        split: Whether to split by series, where the options say so; otherwise each stage has all.
 
     Raises:
         InputError: If there is too little to split, or an option does not fit the data.
     """
 
-    def __init__(self, data: Data, options: ReconstructionOptions) -> None:
+    def __init__(self, data: Data, options: ReconstructionOptions, *, split: bool = True) -> None:
         super().__init__()
         self.options = options
         source, masking = options.data, options.masking
@@ -56,7 +57,7 @@ class ReconstructionData(LightningDataModule):
         self.held: dict[str, Tensor] = {}
         fit_mask: Tensor | None = None
         if source.split_by == "series":
-            self.nodes = dict(split_series(graph, source.val, source.test, options.seed))
+            self.nodes = self.nodes if not split else dict(split_series(graph, source.val, source.test, options.seed))
         else:
             self.held = hold_out(graph, source.val, source.test, source.max_held_block, options.seed)
             fit_mask = ~(self.held["val"] | self.held["test"])
@@ -129,7 +130,9 @@ def split_series(data: Data, val: float, test: float, seed: int) -> dict[str, Te
     groups = np.arange(count) if stars is None else np.unique(np.asarray(stars), return_inverse=True)[1]
     number = int(groups.max()) + 1
     order = np.random.default_rng(seed).permutation(number)
-    first, second = round(test * number), round(test * number) + max(round(val * number), 1)
+    # A share that is not zero is at least one star.
+    first = max(round(test * number), 1) if test else 0
+    second = first + max(round(val * number), 1)
     if second >= number:
         raise InputError(f"{number} series cannot be split: data.val {val} and data.test {test} leave none to train on")
     place = np.empty(number, dtype=np.int64)
@@ -146,15 +149,24 @@ def hold_out(data: Data, val: float, test: float, max_block: int, seed: int) -> 
     """Return the observed entries ``[N, T, C]`` that validation and test hold out: blocks of steps of all channels."""
     nodes, steps, _ = data.x.shape
     observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
-    index, length = torch.arange(nodes), torch.full((nodes,), steps)
-    limits = {"min_block_size": 1, "max_block_size": min(max_block, steps // 2)}
+    length = torch.full((nodes,), steps) if data.get("length") is None else data.length
+    observed = observed & (torch.arange(steps) < length[:, None])[..., None]
+    index = torch.arange(nodes)
     drawn = {}
     for name, draw, share in (("test", _TEST_DRAW, test), ("val", _VAL_DRAW, val / (1 - test))):
         if share == 0:
             drawn[name] = torch.zeros(nodes, steps, dtype=torch.bool)
             continue
-        seeds = sample_seeds(seed, draw, index)
-        drawn[name] = block_masks(length, steps, seeds, min_mask_ratio=share, max_mask_ratio=share, **limits).mask
+        # Blocks longer than the share allows would hold out more than it.
+        largest = max(1, min(max_block, int(share * steps)))
+        drawn[name] = block_masks(
+            length,
+            steps,
+            sample_seeds(seed, draw, index),
+            max_block_size=largest,
+            min_mask_ratio=share,
+            max_mask_ratio=share,
+        ).mask
     test_entries = drawn["test"][..., None] & observed
     return {"test": test_entries, "val": drawn["val"][..., None] & observed & ~test_entries}
 
@@ -175,7 +187,11 @@ def connected(data: Data, options: ReconstructionOptions) -> Data:
         data = KNNGraph(source.k)(data)
     elif data.get("edge_index") is None:
         raise InputError("data.edges is 'own', but the data has no edges")
+    elif data.get("edge_attr") is not None and data.edge_attr.dim() == 1:
+        data.edge_attr = data.edge_attr[:, None]
     if source.shuffle_edges:
+        if nodes < 2:
+            raise InputError("data.shuffle_edges needs at least 2 nodes, and the data has one")
         # Another node in place of each neighbour; never the node itself.
         generator = torch.Generator().manual_seed(options.seed)
         shift = torch.randint(1, nodes, (data.edge_index.shape[1],), generator=generator)

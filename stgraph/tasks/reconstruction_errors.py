@@ -65,8 +65,8 @@ def reconstruct(
                 target=batch.x[:count].cpu(),
                 block_size=batch.block_size.cpu(),
                 mask_ratio=batch.mask_ratio.cpu(),
-                encoded=output["encoded"].float().cpu(),
-                log_variance=output["log_variance"].float().cpu() if "log_variance" in output else None,
+                encoded=output.get("latent", output["encoded"]).float().cpu(),
+                log_variance=output["log_variance"].float().cpu() if model.uncertainty else None,
                 **{name: None if value is None else value[:count].cpu() for name, value in kept.items()},
                 **own,
             )
@@ -122,11 +122,22 @@ def simple_reconstructions(found: Reconstructed, data: ReconstructionData) -> di
     center = "climatology" if data.options.data.scaling == "climatology" else "zero"
     simple = {"linear_interpolation": line, center: torch.zeros_like(line)}
     if data.data.get("time") is None:
-        train = data.stage_data("train")
-        nodes = data.nodes["train"]
-        x = train.x if nodes is None else train.x[nodes]
-        simple["training_mean"] = x.mean(dim=0).expand_as(line)
+        bins = found.start[:, None] + torch.arange(line.shape[1])
+        simple["training_mean"] = _training_mean(data)[bins]
     return simple
+
+
+def _training_mean(data: ReconstructionData) -> Tensor:
+    """Mean of each bin over the training series, ``[T, C]``."""
+    train, nodes = data.stage_data("train"), data.nodes["train"]
+    mask = torch.ones_like(train.x, dtype=torch.bool) if train.get("mask") is None else train.mask
+    if nodes is not None:
+        return _masked_mean(train.x[nodes], mask[nodes])
+    return _masked_mean(train.x, mask)
+
+
+def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    return x.masked_fill(~mask, 0.0).sum(dim=0) / mask.sum(dim=0).clamp(min=1)
 
 
 def _errors(found: Reconstructed, mean: Tensor) -> dict[str, dict[str, float]]:
@@ -139,7 +150,8 @@ def _errors(found: Reconstructed, mean: Tensor) -> dict[str, dict[str, float]]:
 
 def _in_data_units(found: Reconstructed, mean: Tensor, data: Data) -> dict[str, dict[str, float]]:
     """Errors of hidden points for each channel, in the units of the data."""
-    names = data.get("channel_names") or [str(i) for i in range(mean.shape[2])]
+    names = data.get("channel_names")
+    names = [str(i) for i in range(mean.shape[2])] if names is None else names
     difference = unscale(mean - found.target, data, found.node, found.start, spread=True).double()
     counted = found.mask & found.hidden
     result = {}
@@ -162,7 +174,8 @@ def _uncertainty(found: Reconstructed) -> dict[str, float]:
 
 def _classes(data: Data, node: Tensor) -> dict[str, np.ndarray[Any, Any]]:
     metadata = data.get("metadata") or {}
-    return {name: np.asarray(values)[node] for name, values in metadata.items() if np.asarray(values).dtype.kind == "U"}
+    columns = {name: np.asarray(values) for name, values in metadata.items()}
+    return {name: values.astype(str)[node] for name, values in columns.items() if values.dtype.kind in "UO"}
 
 
 def _by_class(rows: dict[str, Tensor], labels: np.ndarray[Any, Any]) -> dict[str, dict[str, float]]:

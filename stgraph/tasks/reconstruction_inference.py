@@ -83,13 +83,11 @@ class LoadedReconstruction:
             table: CSV file to write with a row for each stretch of a series.
             device: Where to compute.
         """
-        data = ReconstructionData(self.read(path), self.options)
+        data = ReconstructionData(self.read(path), self.options, split=path is None)
         stage = "test" if self.options.data.test > 0 else "val"
-        if path is not None and self.options.data.split_by == "series":
-            data.nodes[stage] = None
         return evaluate_reconstruction(self.model.to(device), data, stage, device, table)
 
-    def fill(self, data: Data, device: str = "cpu") -> FilledSeries:
+    def fill(self, data: Data, device: str = "cpu", *, max_gap: float | None = None) -> FilledSeries:
         """Fill what was not observed: the masked entries, and the gaps of series with times of their own.
 
         Series longer than the model's stretches are filled in overlapping ones, and averaged with weights that fall
@@ -98,10 +96,11 @@ class LoadedReconstruction:
         Args:
             data: The series, as :meth:`read` returns them.
             device: Where to compute.
+            max_gap: Longest gap to fill of series with times of their own, in the unit of the times.
         """
         time = data.get("time")
         if time is not None and time.dim() == 2:
-            data = insert_gap_times(data)
+            data = insert_gap_times(data, max_gap=max_gap)
         scaled = self._scaled(data)
         found = reconstruct(self.model.to(device), self._loader(scaled, overlap=True), device)
         values = _joined(unscale(found.mean, scaled, found.node, found.start), found, data)
@@ -197,8 +196,9 @@ def _table(filled: FilledSeries, data: Data) -> Any:
 
     node, step = filled.real.nonzero(as_tuple=True)
     channels = filled.values.shape[2]
-    names = np.asarray(data.get("node_names") or np.arange(filled.values.shape[0]))
-    channel_names = np.asarray(data.get("channel_names") or np.arange(channels))
+    given = data.get("node_names"), data.get("channel_names")
+    names = np.arange(filled.values.shape[0]) if given[0] is None else np.asarray(given[0])
+    channel_names = np.arange(channels) if given[1] is None else np.asarray(given[1])
     columns: dict[str, Any] = {"series": np.repeat(names[node], channels)}
     if filled.time is not None:
         time = filled.time[node, step] if filled.time.dim() == 2 else filled.time[step]

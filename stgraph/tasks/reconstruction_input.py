@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import torch
 from torch_geometric.data import Data
 
 from stgraph.data.csv_files import read_csv
@@ -16,7 +18,7 @@ from stgraph.tasks.options import DATASETS, DataOptions
 from stgraph.tasks.reconstruction_options import ReconstructionDataOptions
 from stgraph.tasks.series import read_series
 
-__all__ = ["kind_of", "read_input", "resolve_input"]
+__all__ = ["kind_of", "read_input", "resolve_input", "with_spectra"]
 
 Kind = Literal["light_curves", "spectra", "series"]
 
@@ -34,8 +36,11 @@ def resolve_input(options: ReconstructionDataOptions) -> ReconstructionDataOptio
     if path not in DATASETS:
         path = str(existing(path).absolute())
     kind = kind or kind_of(path)
+    spectra = None if options.spectra is None else str(existing(options.spectra).absolute())
+    if spectra is not None and kind != "light_curves":
+        raise InputError(f"data.spectra goes with light curves, and {path} holds {kind}")
     scaling = options.scaling or ("none" if kind == "spectra" else "robust")
-    return dataclasses.replace(options, path=path, kind=kind, scaling=scaling)
+    return dataclasses.replace(options, path=path, kind=kind, spectra=spectra, scaling=scaling)
 
 
 def kind_of(path: str) -> Kind:
@@ -60,6 +65,10 @@ def kind_of(path: str) -> Kind:
         if "flux" in names:
             return "light_curves"
         return "spectra" if names & _SPECTRA else "series"
+    if suffix == ".npz":
+        with reading(file), np.load(file, allow_pickle=False) as content:
+            fluxes = any(name == "flux" or name.endswith("_flux") for name in content.files)
+        return "light_curves" if fluxes else "series"
     if suffix == ".csv":
         with reading(file):
             return "light_curves" if "flux" in map(str, read_csv(file).columns) else "series"
@@ -78,9 +87,30 @@ def read_input(options: ReconstructionDataOptions) -> Data:
     try:
         if options.kind == "spectra":
             return read_spectra(path, options.channels, **arguments)
-        return read_light_curves(path, **arguments)
+        data = read_light_curves(path, **arguments)
+        return data if options.spectra is None else with_spectra(data, options.spectra)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
         unknown = str(error).rpartition("argument ")[2]
         raise InputError(f"data.arguments: reading {options.kind} knows no option {unknown}") from error
+
+
+def with_spectra(data: Data, path: str) -> Data:
+    """Add to light curves the spectra of the same stars: ``spectra`` [N, F, M], ``spectra_names``, ``present`` [N].
+
+    Raises:
+        InputError: If the file lacks names or spectra, or names no star of the light curves.
+    """
+    found = read_spectra(path, ["psd", "acf", "fstat"])
+    names, known = data.get("node_names"), found.get("node_names")
+    if names is None or known is None:
+        raise InputError(f"{path if names is not None else 'data.path'} names no stars; spectra are joined by name")
+    rows = {str(name): row for row, name in enumerate(known)}
+    row = torch.tensor([rows.get(str(name), -1) for name in names])
+    data.present = row >= 0
+    if not data.present.any():
+        raise InputError(f"{path} has spectra of none of the {len(names)} light curves, such as {str(names[0])!r}")
+    data.spectra = found.x[row.clamp(min=0)] * data.present[:, None, None]
+    data.spectra_names = list(found.channel_names)
+    return data

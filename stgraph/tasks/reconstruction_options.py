@@ -28,6 +28,7 @@ MODEL_DEFAULTS: dict[str, tuple[float, float, int, float | None]] = {
     "mlp": (1e-3, 1e-5, 128, None),
     "mingru": (1e-3, 1e-2, 32, 1.0),
     "bidirectional_mingru": (1e-3, 1e-2, 32, 1.0),
+    "multimodal": (1e-4, 1e-2, 32, 1.0),
 }
 
 
@@ -40,7 +41,7 @@ class ReconstructionDataOptions:
             sensors, or the name of a data set ("stgraph data list").
         kind: What the file holds; looked at by default.
         channels: What to read of a file of spectra: psd, acf, fstat, or several of them.
-        spectra: File with the spectra of the same stars, for models of several modalities.
+        spectra: File with the spectra of the same stars, for model.name="multimodal"; stars without count as such.
         arguments: Reading options, by the names of the reading function.
         steps: Largest number of points of a sample; longer series are cut into stretches. 512 for light curves and
             networks, all bins of spectra.
@@ -100,11 +101,16 @@ class ReconstructionLossOptions:
         kind: Error of a point; "chi2" needs measurement errors, "gaussian_nll" a model with uncertainty.
         hidden_weight: Weight of the hidden points against the visible ones; all points count alike by default.
         huber_delta: Where the Huber loss turns from squares to absolute values.
+        max_horizon: Train the bidirectional minGRU to predict each point from the states so many steps away, a number
+            drawn anew for each batch up to this one (the bounded-horizon loss); its usual distance is one step.
+        spectra_weight: Weight of the mean squared error of the spectra, for models of several modalities.
     """
 
     kind: Literal["mse", "mae", "huber", "chi2", "gaussian_nll"] | None = None
     hidden_weight: float | None = None
     huber_delta: float = 1.0
+    max_horizon: int | None = None
+    spectra_weight: float = 1.0
 
 
 @dataclasses.dataclass
@@ -185,6 +191,7 @@ class ReconstructionOptions:
             "data.batch_size": data.batch_size,
             "data.max_held_block": data.max_held_block,
             "data.k": data.k,
+            "loss.max_horizon": self.loss.max_horizon,
             "trainer.max_epochs": self.trainer.max_epochs,
             "trainer.figures_every_n_epochs": self.trainer.figures_every_n_epochs,
         }
@@ -197,6 +204,14 @@ class ReconstructionOptions:
             )
         if self.loss.kind == "gaussian_nll" and not self.model.uncertainty:
             raise InputError("loss.kind is 'gaussian_nll', which needs model.uncertainty")
+        if self.loss.max_horizon is not None and not (
+            self.model.name == "bidirectional_mingru" and self.model.uncertainty
+        ):
+            raise InputError("loss.max_horizon needs model.name 'bidirectional_mingru' with model.uncertainty")
+        if data.spectra is not None and self.model.name != "multimodal":
+            raise InputError(f"data.spectra is for model.name 'multimodal', and the model is {self.model.name!r}")
+        if data.scaling == "climatology" and (data.steps_per_cycle is None or data.steps_per_cycle < 2):
+            raise InputError(f"data.steps_per_cycle is {data.steps_per_cycle}; scaling='climatology' needs 2 or more")
         if self.overwrite and self.resume:
             raise InputError("overwrite and resume exclude each other: one replaces the run, the other continues it")
         self.masking.check()

@@ -100,7 +100,7 @@ def load_reconstructor(path: str | Path) -> SeriesReconstructor:
 
 def describe_reconstructor(options: ReconstructionOptions, data: ReconstructionData) -> dict[str, Any]:
     """Return the arguments of the model of a run, as plain values."""
-    model = options.model
+    model, spectra = options.model, data.data.get("spectra")
     return {
         "name": model.name,
         "channels": int(data.data.x.shape[2]),
@@ -109,6 +109,8 @@ def describe_reconstructor(options: ReconstructionOptions, data: ReconstructionD
         "uncertainty": model.uncertainty,
         "neighbors": model.neighbors,
         "edge_channels": data.edge_channels if model.neighbors else 0,
+        "bins": None if spectra is None else int(spectra.shape[1]),
+        "spectra": [] if spectra is None else list(data.data.spectra_names),
     }
 
 
@@ -142,11 +144,13 @@ class _Run:
         self.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.task = Reconstruction(
             model,
-            ReconstructionLoss(**dataclasses.asdict(options.loss)),
+            ReconstructionLoss(options.loss.kind or "mse", options.loss.hidden_weight, options.loss.huber_delta),
             options.optimizer,
             seed=options.seed,
             compile=options.compile,
             description=self.description,
+            max_horizon=options.loss.max_horizon,
+            spectra_weight=options.loss.spectra_weight,
         )
         unused = self.task.check(next(iter(data.loader("train"))))
         self.trainer = self._make_trainer(callbacks, bool(unused))

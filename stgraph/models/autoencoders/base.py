@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ class Autoencoder(nn.Module):
         - **output:** a dictionary with ``reconstructed`` :math:`(B, L, C_{out})`, which networks with a single output
           channel may return as :math:`(B, L)`, and ``encoded``, :math:`(B, L', d)` or :math:`(B, d)`
     """
+
+    #: Whether the output has the logarithm of a variance of its own, ``log_variance``.
+    predicts_variance: ClassVar[bool] = False
 
     def __init__(self, in_channels: int, out_channels: int, latent_channels: int) -> None:
         super().__init__()

@@ -73,6 +73,8 @@ class BidirectionalMinGRU(Autoencoder):
         torch.Size([3, 10, 1])
     """
 
+    predicts_variance = True
+
     def __init__(
         self,
         hidden_channels: int = 64,

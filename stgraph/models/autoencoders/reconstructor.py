@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,12 +12,10 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.autoencoders import get_autoencoder
+from stgraph.models.autoencoders.base import Autoencoder
 from stgraph.nn.neighbor_context import NeighborContext
 
 __all__ = ["SeriesReconstructor"]
-
-# What the data says of a network, so that nobody has to.
-_FROM_DATA = ("in_channels", "out_channels", "input_length")
 
 
 class SeriesReconstructor(nn.Module):
@@ -27,6 +26,9 @@ class SeriesReconstructor(nn.Module):
     map, zero at first, is added to the reconstruction. A series without edges gets zeros there, so that the result is
     that of the network alone. Hidden values have no influence.
 
+    A network of several modalities also gets the spectra of the series, where the batch has some. Spectra that were
+    computed from all points of a series tell of its hidden ones.
+
     Args:
         name: Name of the autoencoder, a key of :data:`~stgraph.models.autoencoders.AUTOENCODERS`.
         channels: Number of channels C of the series.
@@ -35,9 +37,12 @@ class SeriesReconstructor(nn.Module):
         uncertainty: Predict a variance for every value, too.
         neighbors: Number of weightings of the neighbours' values; 0 leaves the neighbours out.
         edge_channels: Number of edge attributes.
+        bins: Number of bins F of the spectra, for networks of several modalities.
+        spectra: Names of the spectra in the batch.
 
     Shapes:
-        - **batch:** as :class:`~stgraph.data.series_loader.SeriesLoader` yields it, with B samples
+        - **batch:** as :class:`~stgraph.data.series_loader.SeriesLoader` yields it, with B samples; ``spectra``
+          :math:`(B, F, M)` and ``present`` :math:`(B)` where there are spectra
         - **output:** a dictionary with ``mean`` :math:`(B, L, C)`, ``log_variance`` alike (with ``uncertainty``) and
           what the autoencoder returns
 
@@ -62,6 +67,8 @@ class SeriesReconstructor(nn.Module):
         uncertainty: bool = False,
         neighbors: int = 0,
         edge_channels: int = 0,
+        bins: int | None = None,
+        spectra: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if channels < 1:
@@ -69,6 +76,7 @@ class SeriesReconstructor(nn.Module):
         if neighbors < 0:
             raise InputError(f"neighbors is {neighbors}; expected 0 or more")
         self.channels, self.steps, self.uncertainty = channels, steps, uncertainty
+        self.spectra = tuple(spectra)
         self.context: NeighborContext | None = None
         self.context_skip: nn.Linear | None = None
         extra = 0
@@ -77,10 +85,12 @@ class SeriesReconstructor(nn.Module):
             extra = self.context.out_channels
             self.context_skip = nn.Linear(extra, channels, bias=False)
             nn.init.zeros_(self.context_skip.weight)
-        outputs = 2 * channels if uncertainty else channels
-        self.autoencoder = _build(name, 2 * channels + extra, outputs, steps, arguments or {})
+        from_data = {"in_channels": 2 * channels + extra, "out_channels": channels, "input_length": steps, "bins": bins}
+        if uncertainty and not get_autoencoder(name).predicts_variance:
+            from_data["out_channels"] = 2 * channels
+        self.autoencoder = _build(name, from_data, arguments or {})
 
-    def forward(self, batch: Data) -> dict[str, Tensor]:
+    def forward(self, batch: Data) -> dict[str, Any]:
         """Return the reconstruction of the samples of a batch."""
         count = int(batch.batch_size) if batch.get("batch_size") is not None else batch.x.shape[0]
         visible = batch.mask & ~batch.hidden
@@ -94,10 +104,11 @@ class SeriesReconstructor(nn.Module):
             context = self.context(batch.x, visible, edges, batch.get("edge_attr"), num_targets=count)
             parts.append(context)
         time, padding = batch.get("time"), batch.get("padding")
-        output: dict[str, Tensor] = self.autoencoder(
+        output: dict[str, Any] = self.autoencoder(
             torch.cat(parts, dim=-1),
             time=None if time is None else time[:count],
             key_padding_mask=None if padding is None else padding[:count],
+            **self._modalities(batch),
         )
         flat = output["reconstructed"]
         full = flat if flat.dim() == 3 else flat.unsqueeze(-1)
@@ -105,19 +116,29 @@ class SeriesReconstructor(nn.Module):
         if context is not None and self.context_skip is not None:
             mean = mean + self.context_skip(context)
         result = {**output, "mean": mean}
-        if self.uncertainty:
+        if self.uncertainty and not self.autoencoder.predicts_variance:
             result["log_variance"] = full[..., self.channels :]
         return result
 
+    def _modalities(self, batch: Data) -> dict[str, Any]:
+        """The spectra that the network takes, by name."""
+        names = getattr(self.autoencoder, "modalities", ())
+        given = batch.get("spectra")
+        if not names or given is None:
+            return {}
+        unknown = sorted(set(names) - set(self.spectra))
+        if unknown:
+            raise InputError(f"the network takes the spectra {list(names)}; the data has {list(self.spectra)}")
+        spectra = {name: given[..., self.spectra.index(name)] for name in names}
+        return {"spectra": spectra, "present": batch.present[:, None].expand(-1, len(names))}
 
-def _build(name: str, in_channels: int, out_channels: int, steps: int | None, arguments: dict[str, Any]) -> nn.Module:
+
+def _build(name: str, from_data: dict[str, int | None], arguments: dict[str, Any]) -> Autoencoder:
     kind = get_autoencoder(name)
     known = inspect.signature(kind).parameters
-    unknown = sorted(set(arguments) - set(known) | set(arguments) & set(_FROM_DATA))
+    unknown = sorted(set(arguments) - set(known) | set(arguments) & set(from_data))
     if unknown:
-        free = ", ".join(key for key in known if key not in _FROM_DATA)
+        free = ", ".join(key for key in known if key not in from_data)
         raise InputError(f"{name} has no hyper-parameter {unknown[0]!r}; it has {free}")
-    from_data = {"in_channels": in_channels, "out_channels": out_channels}
-    if steps is not None and "input_length" in known:
-        from_data["input_length"] = steps
-    return kind(**from_data, **arguments)
+    sizes: dict[str, Any] = {key: value for key, value in from_data.items() if value is not None and key in known}
+    return kind(**sizes, **arguments)
