@@ -15,13 +15,20 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import LambdaCallback
+from torch_geometric.data import Data
 
+from stgraph.data.light_curves import select_curves, spectra_of, write_light_curves, write_spectra
 from stgraph.errors import CheckpointError, InputError, OutputExistsError
+from stgraph.models.autoencoders import SeriesReconstructor
+from stgraph.nn.reconstruction_loss import ReconstructionLoss
 from stgraph.tasks.checkpoints import read_checkpoint, write_tensors
 from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.reconstruction import Reconstruction
+from stgraph.tasks.reconstruction_data import ReconstructionData
+from stgraph.tasks.reconstruction_input import with_spectra
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.reconstruction_run import load_reconstructor, output_of, train_reconstruction
-from tests.tasks.small_reconstructions import reconstruction_options, write_curves
+from tests.tasks.small_reconstructions import make_curves, reconstruction_options, write_curves
 
 
 def rows_of(folder):
@@ -232,3 +239,81 @@ def test_documented_training_is_the_default(name):
         assert found.trainer.gradient_clip_val == clip
     assert found.resolved() == found
     assert ReconstructionOptions.from_dict(dataclasses.asdict(found)) == found
+
+
+def test_a_model_of_several_modalities_reconstructs_series_and_spectra(tmp_path):
+    curves = make_curves()
+    write_light_curves(tmp_path / "curves.h5", curves)
+    spectra = spectra_of(select_curves(curves, torch.arange(20)), bins=128)  # four stars have none
+    write_spectra(tmp_path / "spectra.h5", spectra)
+    options = reconstruction_options(tmp_path)
+    options.data.spectra, options.model.name = str(tmp_path / "spectra.h5"), "multimodal"
+    options.model.arguments = {
+        "branch": "transformer",
+        "branch_options": {"encoder_dims": [8, 8], "nhead": 2, "num_transformer_blocks": 1},
+        "modalities": [["psd", "fstat"], "acf"],
+        "latent_dim": 8,
+        "embedding_dim": 8,
+    }
+    results = train_reconstruction(options)
+    assert np.isfinite(results["errors"]["hidden"]["mse"])
+    model = load_reconstructor(tmp_path / "run")
+    data = ReconstructionData(with_spectra(curves, options.data.spectra), options.resolved())
+    batch = next(iter(data.loader("train")))
+    output = model(batch)
+    assert output["latent"].shape == (5, 8)
+    assert {name: tuple(value.shape) for name, value in output["spectra"].items()} == dict.fromkeys(
+        ("psd", "fstat", "acf"), (5, 128)
+    )
+    # Stars without spectra do not count, whatever stands in their place.
+    task = Reconstruction(model)
+    batch.present[0] = False
+    before = task.spectral_sums(batch, output)
+    batch.spectra[0] = 1e6
+    assert torch.equal(task.spectral_sums(batch, output), before)
+    assert before[1] == int(batch.present.sum()) * 3 * 128
+
+
+def test_spectra_of_other_stars_are_refused(tmp_path):
+    curves = make_curves()
+    write_light_curves(tmp_path / "curves.h5", curves)
+    spectra = spectra_of(curves, bins=128)
+    spectra.node_names = [f"other {name}" for name in spectra.node_names]
+    write_spectra(tmp_path / "spectra.h5", spectra)
+    options = reconstruction_options(tmp_path)
+    options.data.spectra = str(tmp_path / "spectra.h5")
+    with pytest.raises(InputError, match=r"is for model\.name 'multimodal'"):
+        train_reconstruction(options)
+    options.model.name, options.model.arguments = "multimodal", {}
+    with pytest.raises(InputError, match="none of the 24 light curves, such as 'star 0'"):
+        train_reconstruction(options)
+
+
+def test_the_bounded_horizon_trains_the_bidirectional_network(tmp_path):
+    write_curves(tmp_path)
+    options = reconstruction_options(tmp_path)
+    options.model.name, options.model.uncertainty = "bidirectional_mingru", True
+    options.model.arguments = {"hidden_channels": 8}
+    options.loss.max_horizon, options.trainer.max_epochs = 6, 4
+    results = train_reconstruction(options)
+    assert "hidden_coverage_0.9" in results["uncertainty"]
+    loss = column(tmp_path / "run", "val_loss")
+    assert loss[-1] < loss[0]
+
+
+def test_sums_at_a_horizon_count_points_with_visible_sources_alone():
+    torch.manual_seed(0)
+    model = SeriesReconstructor("bidirectional_mingru", 1, 8, {"hidden_channels": 4}, uncertainty=True)
+    task = Reconstruction(model, ReconstructionLoss("gaussian_nll"), max_horizon=3)
+    mask = torch.ones(1, 8, 1, dtype=torch.bool)
+    hidden = torch.zeros_like(mask)
+    hidden[0, 2] = True
+    batch = Data(x=torch.randn(1, 8, 1), mask=mask, hidden=hidden, batch_size=1)
+    output = model(batch)
+    sums = task.horizon_sums(batch, output, 2)
+    # Of the points 2 to 5, which have points two steps before and after, point 4 lacks its visible source at 2.
+    assert (sums.hidden_count, sums.visible_count) == (1, 2)
+    mean, log_variance = model.autoencoder.predict(output, 2)
+    expected = -torch.distributions.Normal(mean, (0.5 * log_variance).exp()).log_prob(batch.x)
+    torch.testing.assert_close(sums.visible, expected[0, [3, 5], 0].sum())
+    torch.testing.assert_close(sums.hidden, expected[0, 2, 0])

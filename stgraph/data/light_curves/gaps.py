@@ -13,7 +13,9 @@ from stgraph.errors import InputError, InputTypeError
 __all__ = ["insert_gap_times"]
 
 
-def insert_gap_times(data: Data, *, threshold: float = 1.5, max_points: int = 100_000) -> Data:
+def insert_gap_times(
+    data: Data, *, threshold: float = 1.5, max_gap: float | None = None, max_points: int = 100_000
+) -> Data:
     r"""Add unobserved points to the gaps of light curves, spaced by each curve's median step.
 
     A gap is a step longer than ``threshold`` medians. What was observed keeps its order and its values; new points
@@ -22,6 +24,7 @@ def insert_gap_times(data: Data, *, threshold: float = 1.5, max_points: int = 10
     Args:
         data: Light curves with a row of times each, as :func:`~stgraph.data.light_curves.from_light_curves` makes them.
         threshold: Shortest gap, in median steps.
+        max_gap: Longest gap to fill, in the unit of the times; longer ones stay as they are.
         max_points: Largest number of points that a curve may have afterwards.
 
     Returns:
@@ -45,6 +48,8 @@ def insert_gap_times(data: Data, *, threshold: float = 1.5, max_points: int = 10
         raise InputTypeError(f"time has dtype {time.dtype}; expected days in torch.float64")
     if not threshold >= 1:
         raise InputError(f"threshold is {threshold}; expected at least 1")
+    if max_gap is not None and not max_gap > 0:
+        raise InputError(f"max_gap is {max_gap}; expected more than 0")
     count, steps = time.shape
     length = data.length if data.get("length") is not None else torch.full((count,), steps)
     position = torch.arange(steps)
@@ -53,12 +58,18 @@ def insert_gap_times(data: Data, *, threshold: float = 1.5, max_points: int = 10
     known = step.masked_fill(~inside, torch.nan)
     # A column of NaN: curves of a single point have no step, and their median is NaN.
     median = torch.cat([known, torch.full_like(time[:, :1], torch.nan)], dim=1).nanmedian(dim=1).values[:, None]
-    missing = torch.where(inside & (step > threshold * median), (step / median).round() - 1, 0.0).long()
+    gap = inside & (step > threshold * median)
+    if max_gap is not None:
+        gap = gap & (step <= max_gap)
+    missing = torch.where(gap, (step / median).round() - 1, 0.0).long()
     before = torch.cat([torch.zeros(count, 1, dtype=torch.int64), missing.cumsum(dim=1)], dim=1)
     new_length = length + before.gather(1, (length - 1).clamp(min=0)[:, None])[:, 0]
     longest = int(new_length.max())
     if longest > max_points:
-        raise InputError(f"curve {int(new_length.argmax())} would have {longest} points; expected at most {max_points}")
+        raise InputError(
+            f"curve {int(new_length.argmax())} would have {longest} points; expected at most {max_points}: a smaller "
+            "max_gap leaves the longest gaps as they are"
+        )
     # From each point to the next place: behind the end by the median step, or a day where there is none.
     spacing = torch.where(inside, step / (missing + 1), median)
     spacing = torch.cat([spacing, median], dim=1).nan_to_num(nan=1.0)

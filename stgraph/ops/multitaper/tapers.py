@@ -38,8 +38,8 @@ def sample_tapers(t: Tensor, length: Tensor, NW: float, K: int) -> Tapers:
     eigenvalues = np.empty((t.shape[0], K))
     for num_points in np.unique(lengths).tolist():  # curves of equal length share a spline
         curves = np.flatnonzero(lengths == num_points)
-        sequences, ratios = slepian_sequences(num_points, NW, K)
-        spline = CubicSpline(np.arange(num_points), sequences, axis=1)
+        _, ratios = slepian_sequences(num_points, NW, K)
+        spline = (_cached_spline if num_points <= _CACHED_LENGTH else _spline)(num_points, float(NW), K)
         own = times[curves, :num_points]
         first, last = own[:, :1], own[:, -1:]
         place = np.clip((own - first) / (last - first) * (num_points - 1), 0, num_points - 1)
@@ -64,5 +64,10 @@ def _sequences(num_points: int, NW: float, K: int) -> _Sequences:
     return sequences, ratios
 
 
+def _spline(num_points: int, NW: float, K: int) -> CubicSpline:
+    return CubicSpline(np.arange(num_points), slepian_sequences(num_points, NW, K)[0], axis=1)
+
+
+_cached_spline = lru_cache(maxsize=64)(_spline)
 _cached_sequences = lru_cache(maxsize=256)(_sequences)
 _cached_long_sequences = lru_cache(maxsize=4)(_sequences)

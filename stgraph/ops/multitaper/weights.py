@@ -47,23 +47,34 @@ def adaptive_spectrum(eigenspectra: Tensor, eigenvalues: Tensor, noise: Tensor) 
     level = torch.where(noise > 0, noise, torch.ones_like(noise))[curve]
     ratios = eigenvalues.t()[:, curve]
     leaks = (1 - ratios) * level
-    floor = _FLOOR * level
-    spectrum = torch.maximum(columns[:2].mean(dim=0), floor)
-    active = torch.arange(spectrum.numel(), device=noise.device)
-    current, parts = spectrum, (columns, ratios, leaks, floor)
-    for _ in range(_MAX_ITERATIONS):
-        own, own_ratios, own_leaks, own_floor = parts
-        updated = torch.maximum(_weighted_mean(own, _weights(current, own_ratios, own_leaks)), own_floor)
-        moving = (updated - current).abs() >= _TOLERANCE * current
-        spectrum[active] = updated
-        active, current = active[moving], updated[moving]
-        if active.numel() == 0:
-            break
-        parts = (own[:, moving], own_ratios[:, moving], own_leaks[:, moving], own_floor[moving])
+    spectrum = _fixed_point(columns, ratios, leaks, _FLOOR * level)
     weights = _weights(spectrum, ratios, leaks)
     psd = _weighted_mean(columns, weights).reshape(num_curves, num_freqs)
     dof = (2 * weights.sum(dim=0) ** 2 / (weights**2).sum(dim=0)).reshape(num_curves, num_freqs)
     return WeightedSpectrum(psd, dof, weights.reshape(num_tapers, num_curves, num_freqs).transpose(0, 1))
+
+
+def _fixed_point(columns: Tensor, ratios: Tensor, leaks: Tensor, floor: Tensor) -> Tensor:
+    """Iterate each of the columns ``[K, M]`` until it moves no more."""
+    spectrum = current = torch.maximum(columns[:2].mean(dim=0), floor)
+    place = torch.arange(spectrum.numel(), device=spectrum.device)
+    moving = torch.ones_like(place, dtype=torch.bool)
+    weighted = ratios * columns
+    for _ in range(_MAX_ITERATIONS):
+        # The weights but for a factor that does not depend on the taper: ratio / (ratio + leak / spectrum)**2.
+        inverse = torch.addcmul(ratios, leaks, 1 / current).square_()
+        updated = torch.maximum((weighted / inverse).sum(dim=0) / (ratios / inverse).sum(dim=0), floor)
+        still = moving & ((updated - current).abs() >= _TOLERANCE * current)
+        current, moving = torch.where(moving, updated, current), still
+        number = int(moving.sum())
+        if 2 * number < moving.numel():  # a smaller problem is worth the copies
+            spectrum = spectrum.index_copy(0, place, current)
+            place, current, floor = place[moving], current[moving], floor[moving]
+            ratios, leaks, weighted = ratios[:, moving], leaks[:, moving], weighted[:, moving]
+            moving = moving[moving]
+        if number == 0:
+            break
+    return spectrum.index_copy(0, place, current)
 
 
 def _weights(spectrum: Tensor, ratios: Tensor, leaks: Tensor) -> Tensor:

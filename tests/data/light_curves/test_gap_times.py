@@ -113,6 +113,9 @@ def test_errors():
     with pytest.raises(InputError, match="curve 1 would have 1000000001 points"):
         insert_gap_times(far)
     assert insert_gap_times(far, threshold=1e10).length.tolist() == [4, 4]
+    assert insert_gap_times(far, max_gap=100.0).length.tolist() == [4, 4]
+    with pytest.raises(InputError, match="max_gap is 0"):
+        insert_gap_times(far, max_gap=0)
     for time in (None, torch.arange(4.0)):
         with pytest.raises(InputError, match="share their times, or have none"):
             insert_gap_times(Data(x=torch.zeros(2, 4, 1), time=time))
@@ -120,3 +123,10 @@ def test_errors():
         insert_gap_times(far, threshold=0.4)
     with pytest.raises(InputTypeError, match=r"torch\.int64"):
         insert_gap_times(Data(x=torch.zeros(2, 4, 1), time=far.time.long()))
+
+
+def test_only_gaps_up_to_the_longest_are_filled():
+    time = torch.tensor([[0.0, 1, 2, 5, 6, 16]], dtype=torch.float64)
+    filled = insert_gap_times(Data(x=torch.ones(1, 6, 1), time=time), max_gap=3.0)
+    assert filled.time.tolist() == [[0.0, 1, 2, 3, 4, 5, 6, 16]]
+    assert filled.mask.flatten().tolist() == [True, True, True, False, False, True, True, True]
