@@ -87,7 +87,8 @@ def _plot_run(options: PlotOptions) -> list[Path]:
         import pandas as pd
 
         rows = pd.read_csv(table)
-        classes = {name: rows[name].astype(str) for name in rows if not pd.api.types.is_numeric_dtype(rows[name])}
+        columns = [str(name) for name in rows if not pd.api.types.is_numeric_dtype(rows[name])]
+        classes = {name: rows[name].astype(str).tolist() for name in columns}
         classes.pop("series", None)
         if classes:
             figure = error_boxes(rows["hidden_mse"].to_numpy(), classes, name="MSE of hidden points")

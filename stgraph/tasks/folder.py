@@ -18,7 +18,7 @@ from stgraph.tasks.options import DATASETS, RunOptions
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["RunFolder", "default_output", "read_config", "replace_file", "write_json"]
+__all__ = ["RunFolder", "default_output", "read_config", "read_options", "replace_file", "write_json"]
 
 #: What may differ between the start of a run and its continuation, as it does not change the result.
 _FREE = {
@@ -160,7 +160,7 @@ class RunFolder:
         Raises:
             InputError: If an option differs; names the first.
         """
-        stored, given = (_flatten(dataclasses.asdict(o)) for o in (read_config(self.config, type(options)), options))
+        stored, given = (_flatten(dataclasses.asdict(o)) for o in (read_options(self.config, type(options)), options))
         for name, value in given.items():
             if name not in _FREE and stored.get(name) != value:
                 raise InputError(
@@ -168,12 +168,21 @@ class RunFolder:
                 )
 
 
-def read_config(path: Path, kind: type[T] = RunOptions) -> T:  # type: ignore[assignment]
-    """Read the configuration of a run.
+def read_config(path: Path) -> RunOptions:
+    """Read the configuration of a forecasting run.
+
+    Raises:
+        InputError: If the file is missing or is no such configuration.
+    """
+    return read_options(path, RunOptions)
+
+
+def read_options(path: Path, kind: type[T]) -> T:
+    """Read the configuration of a run of any task.
 
     Args:
         path: The file.
-        kind: Class of the options of the task; that of forecasting by default.
+        kind: Class of the options of the task.
 
     Raises:
         InputError: If the file is missing or is no configuration.
@@ -181,7 +190,8 @@ def read_config(path: Path, kind: type[T] = RunOptions) -> T:  # type: ignore[as
     if not path.is_file():
         raise InputError(f"{path.parent} is not the folder of a run: it has no {path.name}")
     try:
-        return kind.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        options: T = kind.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return options
     except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not the configuration of a run: {str(error).splitlines()[0]}") from error
 

@@ -108,7 +108,7 @@ class Reconstruction(LightningModule):
     def spectral_sums(self, batch: Data, output: dict[str, Any]) -> Tensor:
         """Return the sum of squared errors of the spectra that stars have, and the number of their values."""
         if "spectra" not in output:
-            return output["mean"].new_zeros(2)
+            return torch.zeros(2, device=output["mean"].device)
         present = batch.present
         target = [batch.spectra[..., self.model.spectra.index(name)] for name in output["spectra"]]
         difference = torch.stack(list(output["spectra"].values())) - torch.stack(target)

@@ -21,6 +21,14 @@ from stgraph.tasks.reconstruction_data import ReconstructionData
 
 __all__ = ["Reconstructed", "evaluate_reconstruction", "reconstruct"]
 
+# What a batch says of its samples, by the names of the result.
+_FROM_BATCH = {
+    "target": "x",
+    **{
+        name: name
+        for name in ("mask", "hidden", "node", "start", "block_size", "mask_ratio", "padding", "error", "time")
+    },
+}
 _MEASURES = ("mse", "mae", "rmse", "r2", "correlation")
 
 
@@ -53,26 +61,20 @@ def reconstruct(
 ) -> Reconstructed:
     """Reconstruct all samples of a loader; the result lies on the CPU."""
     model.eval()
-    parts: list[Reconstructed] = []
+    columns: dict[str, list[Tensor]] = {name: [] for name in Reconstructed._fields}
     for batch in loader:
         count = int(batch.batch_size)
         output = model(batch.to(device))
-        own = {name: batch[name][:count].cpu() for name in ("mask", "hidden", "node", "start", "padding")}
-        kept = {name: batch.get(name) for name in ("error", "time")}
-        parts.append(
-            Reconstructed(
-                mean=output["mean"].float().cpu(),
-                target=batch.x[:count].cpu(),
-                block_size=batch.block_size.cpu(),
-                mask_ratio=batch.mask_ratio.cpu(),
-                encoded=output.get("latent", output["encoded"]).float().cpu(),
-                log_variance=output["log_variance"].float().cpu() if model.uncertainty else None,
-                **{name: None if value is None else value[:count].cpu() for name, value in kept.items()},
-                **own,
-            )
-        )
-    columns = zip(*parts, strict=True)
-    return Reconstructed(*(None if column[0] is None else torch.cat(column) for column in columns))
+        found = {
+            "mean": output["mean"].float(),
+            "encoded": output.get("latent", output["encoded"]).float(),
+            "log_variance": output["log_variance"].float() if model.uncertainty else None,
+            **{name: batch.get(source) for name, source in _FROM_BATCH.items()},
+        }
+        for name, value in found.items():
+            if value is not None:
+                columns[name].append(value[:count].cpu())
+    return Reconstructed(**{name: torch.cat(parts) for name, parts in columns.items() if parts})
 
 
 def evaluate_reconstruction(

@@ -18,7 +18,7 @@ from stgraph.data.series_scaling import ScaleSeries, unscale
 from stgraph.errors import CheckpointError, InputError
 from stgraph.ops.pooling import pool_sequence
 from stgraph.tasks.checkpoints import write_atomically
-from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.folder import RunFolder, read_options
 from stgraph.tasks.reconstruction_data import ReconstructionData, connected
 from stgraph.tasks.reconstruction_errors import Reconstructed, evaluate_reconstruction, reconstruct
 from stgraph.tasks.reconstruction_input import kind_of, read_input
@@ -57,7 +57,7 @@ class LoadedReconstruction:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = RunFolder(folder)
-        self.options: ReconstructionOptions = read_config(self.folder.config, ReconstructionOptions)
+        self.options = read_options(self.folder.config, ReconstructionOptions)
         self.model = load_reconstructor(self.folder.path)
 
     def read(self, path: str | None = None) -> Data:

@@ -22,7 +22,7 @@ from stgraph.errors import CheckpointError, InputError, OutputExistsError
 from stgraph.models.autoencoders import SeriesReconstructor
 from stgraph.nn.reconstruction_loss import ReconstructionLoss
 from stgraph.tasks.checkpoints import read_checkpoint, write_tensors
-from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.folder import RunFolder, read_options
 from stgraph.tasks.reconstruction import Reconstruction
 from stgraph.tasks.reconstruction_data import ReconstructionData
 from stgraph.tasks.reconstruction_input import with_spectra
@@ -61,7 +61,7 @@ def test_the_folder_holds_all_about_the_run(trained):
         "results.json",
         "errors.csv",
     }
-    stored = read_config(run.config, ReconstructionOptions)
+    stored = read_options(run.config, ReconstructionOptions)
     assert stored.model == options.model
     assert stored.data.kind == "light_curves"
     assert stored.optimizer.weight_decay == 0.01  # the documented one of the transformer
