@@ -19,7 +19,7 @@ from torch_geometric.data import Data
 
 from stgraph.data import Masking, ScaleSeries, SeriesLoader
 from stgraph.data.simulation.light_curves import simulate_light_curves
-from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
+from stgraph.models.autoencoders import SeriesReconstructor
 from stgraph.nn import ReconstructionLoss
 from stgraph.ops.interpolation import linear_interpolation
 from stgraph.ops.multitaper import RotationPeriod, multitaper, rotation_period
@@ -29,8 +29,8 @@ IMAGES = Path(__file__).resolve().parent / "images"
 DPI = 110
 NW, K = 4.0, 7
 STAR_SEED, STAR_DAYS, STAR_POINTS = 4, 420.0, 600
-STEPS, TRAINED, HELD_OUT, BATCH_SIZE, EPOCHS, PEAK_RATE = 128, 512, 128, 32, 20, 2e-3
-MASKING = Masking(min_block_size=8, max_block_size=16, min_mask_ratio=0.2, max_mask_ratio=0.5)
+STEPS, TRAINED, HELD_OUT, BATCH_SIZE, EPOCHS, PEAK_RATE = 128, 512, 128, 32, 18, 4e-3
+MASKING = Masking(min_block_size=4, max_block_size=16, min_mask_ratio=0.2, max_mask_ratio=0.4)
 SHOWN = (0, 1, 2, 3)
 
 
@@ -80,17 +80,17 @@ def mock_curves(count: int = TRAINED + HELD_OUT) -> Data:
 
 
 def train(curves: Data, nodes: Tensor, epochs: int = EPOCHS) -> SeriesReconstructor:
-    """Return a transformer that has learned to fill hidden blocks of some of the curves."""
+    """Return a hierarchical minGRU that has learned to fill hidden blocks of some of the curves."""
     torch.manual_seed(0)
     loader = SeriesLoader(
         curves, steps=STEPS, nodes=nodes, masking=MASKING, random=True, shuffle=True, batch_size=BATCH_SIZE
     )
     model = SeriesReconstructor(
-        "transformer", 1, STEPS, {"encoder_dims": [32, 64], "num_transformer_blocks": 1}, uncertainty=True
+        "mingru", 1, STEPS, {"encoder_dims": [32, 64], "num_recurrent_blocks": 1}, uncertainty=True
     )
     loss = ReconstructionLoss("gaussian_nll", hidden_weight=0.8)
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=epochs * len(loader))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, epochs * len(loader))
     for epoch in range(epochs):
         loader.set_epoch(epoch)
         for batch in loader:

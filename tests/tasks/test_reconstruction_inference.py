@@ -200,3 +200,27 @@ def test_shuffled_edges_are_other_edges_of_the_same_degree(tmp_path):
     assert torch.equal(true[1], other[1])
     assert not (other[0] == other[1]).any()
     assert (true[0] != other[0]).float().mean() > 0.5
+
+
+def test_intervals_of_filled_gaps_cover_what_they_say(tmp_path):
+    generator = np.random.default_rng(0)
+    spread = np.where(np.arange(16) < 8, 0.3, 1.7)
+    np.savez(
+        tmp_path / "noise.npz",
+        values=spread[:, None] * generator.standard_normal((16, 400)),
+        coords=generator.random((400, 2)),
+        time=np.arange(16.0),
+    )
+    options = ReconstructionOptions(output=str(tmp_path / "run"))
+    options.data.path, options.data.steps, options.data.batch_size = str(tmp_path / "noise.npz"), 16, 16
+    options.data.scaling, options.data.test, options.loss.hidden_weight = "none", 0.25, 1.0
+    options.model.name, options.model.uncertainty = "mlp", True
+    options.model.arguments = {"encoder_hidden_dims": [16], "latent_dim": 4}
+    options.optimizer.learning_rate, options.trainer.max_epochs = 1e-2, 20
+    options.trainer.accelerator, options.trainer.tensorboard, options.trainer.progress_bar = "cpu", False, False
+    found = train_reconstruction(options)["uncertainty"]
+    for level in (0.5, 0.68, 0.9, 0.95):
+        assert found[f"hidden_coverage_{level}"] == pytest.approx(level, abs=0.05)
+    # The entropy of the noise is the best that can be reached, up to what is lost to training.
+    entropy = 0.5 * np.log(2 * np.pi * np.e) + np.log(spread).mean()
+    assert found["hidden_nll"] == pytest.approx(entropy, abs=0.1)
