@@ -27,7 +27,7 @@ from stgraph.data.simulation.light_curves import simulate_light_curves
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 
 STARS, POINTS, GROUP = 256, 256, 8
-DURATION = 120.0  # days
+DURATION = 27.0  # days, as a sector of TESS
 TREND_VARIANCE = 0.5
 HELD_OUT = 0.25
 WEIGHTINGS = 4
@@ -121,13 +121,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="neighbor-context-") as folder:
             path = Path(folder) / "stars.h5"
             write_stars(path, args.stars, args.points, seed)
-            found[seed] = {name: train_and_judge(options_of(path, name, args.epochs, seed)) for name in VARIANTS}
+            found[seed] = {}
+            for name in VARIANTS:
+                found[seed][name] = train_and_judge(options_of(path, name, args.epochs, seed))
+                hidden = hidden_error(found[seed][name])
+                print(f"seed {seed}, {name}: hidden {hidden:.4f}", flush=True)
         for name, run in found[seed].items():
             errors = [run["errors"]["hidden"], run["errors"]["visible"]]
             errors += [run["baselines"][simple]["hidden"] for simple in (LINE, "zero")]
             cells = [str(seed), name, str(run["parameters"]), f"{run['training_seconds']:.1f}"]
             table.append(cells + [f"{error['mse']:.4f}" for error in errors])
-            print("  ".join(table[-1]), flush=True)
             report.records.append({"seed": seed, "variant": name, **run})
     report.note(
         f"{args.stars} stars in groups of {GROUP}, {args.points} points in {DURATION:g} days, {args.epochs} epochs in "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from PIL import Image
@@ -122,6 +123,7 @@ def draw_period(path: Path) -> Path:
     duration = float(time[-1] - time[0])
     frequency = torch.arange(0.5 * NW, 5 * duration / true, 0.125, dtype=torch.float64) / duration
     spectrum = multitaper(time, flux, NW, K, frequency)
+    assert spectrum.fstat is not None
 
     figure = new_figure(9, 7.4)
     curve, power, test = figure.subplots(3, 1, height_ratios=(1, 1, 1.15))
@@ -188,10 +190,10 @@ def _draw_example(axes: Axes, filled: Filled, row: int) -> None:
     axes.plot(time[hidden], value[hidden], "x", color=COLORS[1], markersize=4, label="hidden")
 
 
-def _blocks(hidden: np.ndarray) -> np.ndarray:
+def _blocks(hidden: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Hidden points and the visible ones next to them, between which the straight lines run."""
     wide = np.pad(hidden, 1)
-    return wide[:-2] | wide[1:-1] | wide[2:]
+    return np.asarray(wide[:-2] | wide[1:-1] | wide[2:])
 
 
 def _finish(axes: Axes, title: str, xlabel: str | None, ylabel: str | None) -> None:
