@@ -8,9 +8,10 @@ points of light curves.
 
 Optimiser, schedule, batch size and clipping are the documented ones of each network, which the package has as defaults
 (MLP 128 series in a batch, U-Net 64); only the pyramids on light curves are trained with a learning rate of 1e-3 and 16
-series in a batch, half the documented number, as 10 epochs of so few stars are few steps. The errors are those of the weights after the last epoch, so that nothing is chosen on the held-out
-curves. All reconstructions of a data set are judged on the same hidden points. Seconds are those of training with a
-validation after each epoch, without making and reading the data.
+series in a batch, half the documented number, as 10 epochs of so few stars are few steps. The errors are those of the
+weights after the last epoch, so that nothing is chosen on the held-out curves. All reconstructions of a data set are
+judged on the same hidden points. Seconds are those of training with a validation after each epoch, without making and
+reading the data.
 """
 
 from __future__ import annotations

@@ -11,13 +11,16 @@ import torch
 from torch_geometric.data import Data
 
 from stgraph.cli.parser import describe_arguments
-from stgraph.cli.tables import error_table, format_share, seed_table
+from stgraph.cli.tables import error_table, format_share, part_table, seed_table
+from stgraph.data.light_curves import read_light_curves, read_spectra
 from stgraph.errors import InputError
 from stgraph.models import MODELS
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import PRESETS, SpecTraNetOptions, nearest_name
-from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.folder import RunFolder, read_config, read_options
 from stgraph.tasks.options import DATASETS, DataOptions
+from stgraph.tasks.reconstruction_input import kind_of
+from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.series import read_series
 
 __all__ = ["describe", "describe_series"]
@@ -37,6 +40,11 @@ def describe(target: str, coords: str | None = None, key: str | None = None) -> 
     if target not in DATASETS and not path.exists():
         names = [*DATASETS, *MODELS]
         raise InputError(f"{target!r} is no file, run, data set or model{nearest_name(target, names)}")
+    kind = "series" if key is not None else kind_of(target)
+    if kind == "light_curves":
+        return describe_curves(read_light_curves(path))
+    if kind == "spectra":
+        return describe_spectra(read_spectra(path, ["psd"]))
     # A data set that has edges of its own brings them.
     return describe_series(read_series(target, DataOptions(path=target, coords=coords, key=key, edges="own")))
 
@@ -66,6 +74,43 @@ def describe_series(series: Data) -> str:
     for i, name in enumerate(names):
         facts[name] = _describe_channel(series, i)
     facts |= _describe_time(series) | _describe_graph(series)
+    return _aligned(facts)
+
+
+def describe_curves(curves: Data) -> str:
+    """Describe light curves: how many, how long, how dense, and what else is known of the stars."""
+    count = curves.x.shape[0]
+    points = curves.mask.sum(dim=(1, 2)) if curves.get("length") is None else curves.length
+    time = curves.time if curves.time.dim() == 2 else curves.time.expand(count, -1)
+    last = (curves.mask[..., 0] * torch.arange(time.shape[1])).amax(dim=1, keepdim=True)
+    duration = time.gather(1, last)[:, 0] - time[:, 0]
+    facts = {
+        "light curves": f"{count}",
+        "points": f"{int(points.min())} to {int(points.max())}, {int(points.sum())} in all",
+        "duration": f"{duration.min():.4g} to {duration.max():.4g} days",
+        "times": "each star has its own" if curves.time.dim() == 2 else "the same for all stars",
+        "flux": _describe_channel(curves, 0).rpartition(",")[0],
+    }
+    if curves.get("sky") is not None:
+        ra, dec = (f"{low:.4g} to {high:.4g}" for low, high in zip(curves.sky.amin(0), curves.sky.amax(0), strict=True))
+        facts["sky"] = f"right ascension {ra}, declination {dec} degrees"
+    facts["metadata"] = ", ".join(curves.get("metadata") or {}) or "none"
+    return _aligned(facts)
+
+
+def describe_spectra(spectra: Data) -> str:
+    """Describe spectra: how many, their frequencies, and what else is known of the stars."""
+    facts = {"spectra": f"{spectra.x.shape[0]}", "bins": f"{spectra.x.shape[1]}"}
+    frequency = spectra.get("frequency")
+    if frequency is not None:
+        grid = "the same for all stars" if frequency.dim() == 1 else "each star has its own"
+        facts["frequency"] = f"{frequency.min():.4g} to {frequency.max():.4g} per day, {grid}"
+    facts["psd"] = _describe_channel(spectra, 0).rpartition(",")[0]
+    facts["metadata"] = ", ".join(spectra.get("metadata") or {}) or "none"
+    return _aligned(facts)
+
+
+def _aligned(facts: dict[str, str]) -> str:
     width = max(len("coordinates"), *(len(name) for name in facts)) + 1
     return "\n".join(f"{name.ljust(width)}{value}" for name, value in facts.items())
 
@@ -120,6 +165,8 @@ def describe_run(folder: RunFolder) -> str:
     Raises:
         InputError: If the folder holds no run.
     """
+    if folder.is_reconstruction:
+        return _describe_reconstruction(folder)
     options = read_config(folder.config)
     data = options.data
     lines = [
@@ -127,13 +174,26 @@ def describe_run(folder: RunFolder) -> str:
         f"{data.input_steps} steps in, {data.horizon} out, seed {options.seed}",
     ]
     if not folder.results.is_file():
-        state = "interrupted; continue it with --resume" if folder.last.is_file() else "not trained"
-        return "\n".join([*lines, state])
+        return "\n".join([*lines, _state(folder)])
     results: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))
     if "seeds" in results:
         return "\n".join([*lines, "", seed_table(results)])
     lines.append(f"{results['parameters']} parameters, {results.get('epochs', 0)} epochs")
     return "\n".join([*lines, "", error_table(results)])
+
+
+def _state(folder: RunFolder) -> str:
+    return "interrupted; continue it with --resume" if folder.last.is_file() else "not trained"
+
+
+def _describe_reconstruction(folder: RunFolder) -> str:
+    options = read_options(folder.config, ReconstructionOptions)
+    lines = [f"reconstruction run of {options.model.name} on {options.data.path}", f"seed {options.seed}"]
+    if not folder.results.is_file():
+        return "\n".join([*lines, _state(folder)])
+    results: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))
+    lines.append(f"{results['parameters']} parameters, {results['epochs']} epochs")
+    return "\n".join([*lines, "", f"Mean squared errors on {results['stage']}, scaled", "", part_table(results)])
 
 
 def describe_model(name: str) -> str:

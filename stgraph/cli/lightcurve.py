@@ -13,7 +13,7 @@ from stgraph.cli.lightcurve_options import (
     MockOptions,
     SpectraOptions,
 )
-from stgraph.cli.tables import format_table
+from stgraph.cli.tables import format_table, part_table
 from stgraph.errors import InputError
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 
@@ -27,9 +27,20 @@ def mock(options: MockOptions) -> None:
     """Write mock light curves."""
     require(options.output, "an output file, as stgraph lightcurve mock curves.h5")
     check_file(options.output, options.overwrite)
-    from stgraph.data.simulation.light_curves import write_mock_light_curves
+    from stgraph.data.light_curves import write_light_curves
+    from stgraph.data.simulation.light_curves import simulate_light_curves, write_mock_light_curves
 
-    write_mock_light_curves(options.output, options.n_samples, seed=options.seed)
+    settings: dict[str, Any] = {
+        "seed": options.seed,
+        "classes": options.classes,
+        "flare_rate": options.flare_rate,
+        "transit_fraction": options.transit_fraction,
+    }
+    if options.shared_sampling:
+        curves = simulate_light_curves(options.n_samples, shared_sampling=True, **settings)
+        write_light_curves(options.output, curves)
+    else:
+        write_mock_light_curves(options.output, options.n_samples, **settings)
     print(f"{options.n_samples} light curves: {options.output}")
 
 
@@ -82,7 +93,7 @@ def train(options: ReconstructionOptions) -> None:
     if not results:  # one of several processes, and not the first
         return
     folder = RunFolder(output_of(options))
-    print(f"\nMean squared errors on {results['stage']}, scaled\n\n{_error_table(results)}")
+    print(f"\nMean squared errors on {results['stage']}, scaled\n\n{part_table(results)}")
     draw_training(folder)
     print(f"\nEverything about this run is in {short(folder.path)}")
 
@@ -97,7 +108,7 @@ def evaluate(options: EvaluateCurvesOptions) -> None:
     run = LoadedReconstruction(options.run)
     table = None if options.output is None else Path(options.output)
     results = run.evaluate(options.data, table=table, device=device_of(options.device))
-    print(f"Mean squared errors, scaled\n\n{_error_table(results)}")
+    print(f"Mean squared errors, scaled\n\n{part_table(results)}")
     print(f"\nHidden points in units of the data\n\n{_unit_table(results)}")
     if "uncertainty" in results:
         print(f"\nCoverage of the central intervals, hidden points\n\n{_coverage_table(results['uncertainty'])}")
@@ -156,14 +167,6 @@ def _predict(options: EmbedOptions, data: Data, latents: Any, stars: Any) -> Non
     )
     print(f"\n{options.target} from latent vectors: {options.folds} folds, split by star, {len(result.target)} series")
     print(format_table(["score", "value"], [[name, f"{value:.4g}"] for name, value in result.scores.items()]))
-
-
-def _error_table(results: dict[str, Any]) -> str:
-    rows = {"model": results["errors"], **results["baselines"]}
-    parts = ("hidden", "visible", "all")
-    return format_table(
-        ["", *parts], [[name, *(f"{errors[part]['mse']:.4g}" for part in parts)] for name, errors in rows.items()]
-    )
 
 
 def _unit_table(results: dict[str, Any]) -> str:

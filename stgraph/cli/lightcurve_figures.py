@@ -115,12 +115,12 @@ def _examples(data: ReconstructionData, stage: str, count: int) -> Any:
 
 def _grid(found: Reconstructed, data: ReconstructionData) -> Any:
     """Draw the first channel of some reconstructed stretches, in scaled units."""
-    spectra = found.time is None
     graph = data.data
     at: Any = found.time
-    if spectra:
-        frequency = graph.get("frequency")
-        steps = torch.arange(found.mean.shape[1]) + 1.0
+    axis = "time"
+    if at is None:
+        frequency, steps = graph.get("frequency"), torch.arange(found.mean.shape[1]) + 1.0
+        axis = "step" if frequency is None else "frequency"
         at = steps if frequency is None else frequency if frequency.dim() == 1 else frequency[found.node]
     channel_names = graph.get("channel_names")
     names = graph.get("node_names")
@@ -133,7 +133,7 @@ def _grid(found: Reconstructed, data: ReconstructionData) -> Any:
         log_variance=None if found.log_variance is None else found.log_variance[..., 0].numpy(),
         block_size=found.block_size.tolist(),
         names=None if names is None else [str(names[i]) for i in found.node.tolist()],
-        axis="frequency" if spectra else "time",
+        axis=axis,
         value_name=str(channel_names[0]) if channel_names else "Value",
         unit="scaled",
     )

@@ -16,12 +16,20 @@ class MockOptions:
         output: HDF5 file to write.
         n_samples: Number of light curves.
         seed: Seed.
+        classes: Share of each class, as "{rotation: 0.5, sinusoid: 0.5}"; those of LC-Gen by default.
+        flare_rate: Flares per day.
+        transit_fraction: Share of the stars with transits.
+        shared_sampling: All stars at the same times, in groups of eight neighbours that share a trend.
         overwrite: Replace the output file.
     """
 
     output: str = ""
     n_samples: int = 50_000
     seed: int = 42
+    classes: dict[str, float] | None = None
+    flare_rate: float = 0.0
+    transit_fraction: float = 0.0
+    shared_sampling: bool = False
     overwrite: bool = False
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["error_table", "format_share", "format_table", "seed_table"]
+__all__ = ["error_table", "format_share", "format_table", "part_table", "seed_table"]
 
 _MAX_STEPS = 6
 
@@ -24,6 +24,15 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for row in [header, *rows]
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def part_table(results: Mapping[str, Any]) -> str:
+    """Compare an autoencoder with simple reconstructions: mean squared errors of hidden, visible and all points."""
+    parts = ("hidden", "visible", "all")
+    rows = {"model": results["errors"], **results["baselines"]}
+    return format_table(
+        ["", *parts], [[name, *(f"{errors[part]['mse']:.4g}" for part in parts)] for name, errors in rows.items()]
+    )
 
 
 def error_table(results: Mapping[str, Any]) -> str:

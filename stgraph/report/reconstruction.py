@@ -22,7 +22,11 @@ MAX_EXAMPLES = 16
 _COLUMNS = 4
 
 #: Label and scale of the horizontal axis.
-_AXES = {"time": ("Time since the first point (days)", "linear"), "frequency": ("Frequency (1/day)", "log")}
+_AXES = {
+    "time": ("Time since the first point (days)", "linear"),
+    "frequency": ("Frequency (1/day)", "log"),
+    "step": ("Step", "linear"),
+}
 
 
 class _Example(NamedTuple):
@@ -54,7 +58,7 @@ def reconstruction_grid(
     The title of each example names the share of its real points that was hidden, and the size of the blocks.
 
     Args:
-        at: Times in days, or frequencies in 1/day.
+        at: Times in days, frequencies in 1/day, or numbers of steps.
         observed: Observed values, hidden ones too.
         reconstructed: Reconstructed values.
         hidden: True at points that the network did not see.
@@ -62,7 +66,7 @@ def reconstruction_grid(
         log_variance: Logarithm of the variance of each reconstructed value; gives a band of one standard deviation.
         block_size: Number of points in a hidden block of each example.
         names: Name of each example.
-        axis: What ``at`` is, ``"time"`` or ``"frequency"``.
+        axis: What ``at`` is, ``"time"``, ``"frequency"`` or ``"step"``.
         value_name: What the values are.
         unit: Unit of the values.
 

@@ -94,6 +94,14 @@ class RunFolder:
         """Whether the folder holds a run."""
         return self.config.is_file()
 
+    @property
+    def is_reconstruction(self) -> bool:
+        """Whether the run is one of reconstruction, whose options have a group for the masks."""
+        if not self.is_run:
+            return False
+        values = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        return isinstance(values, dict) and "masking" in values
+
     def check(self, *, overwrite: bool, resume: bool) -> None:
         """Refuse a folder that cannot be used, before anything is done.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ __all__ = ["kind_of", "read_input", "resolve_input", "with_spectra"]
 
 Kind = Literal["light_curves", "spectra", "series"]
 
+# Reading options of the series of a network; for other files, those of the reading function.
+_SERIES_ARGUMENTS = ("coords", "coordinates", "key", "null_value")
 _SPECTRA = {"psd", "acf", "fstat", "power", "f_stat"}
 
 
@@ -83,7 +85,7 @@ def read_input(options: ReconstructionDataOptions) -> Data:
     """
     path, arguments = str(options.path), options.arguments or {}
     if options.kind == "series":
-        return read_series(path, DataOptions(path=path, arguments=options.arguments))
+        return read_series(path, _series_options(path, arguments))
     try:
         if options.kind == "spectra":
             return read_spectra(path, options.channels, **arguments)
@@ -94,6 +96,17 @@ def read_input(options: ReconstructionDataOptions) -> Data:
             raise
         unknown = str(error).rpartition("argument ")[2]
         raise InputError(f"data.arguments: reading {options.kind} knows no option {unknown}") from error
+
+
+def _series_options(path: str, arguments: dict[str, Any]) -> DataOptions:
+    if path in DATASETS:
+        return DataOptions(path=path, arguments=arguments)
+    unknown = sorted(set(arguments) - set(_SERIES_ARGUMENTS))
+    if unknown:
+        raise InputError(
+            f"data.arguments: reading {path} knows no option {unknown[0]!r}; it has {', '.join(_SERIES_ARGUMENTS)}"
+        )
+    return DataOptions(path=path, **arguments)
 
 
 def with_spectra(data: Data, path: str) -> Data:

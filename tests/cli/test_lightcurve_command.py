@@ -145,3 +145,43 @@ def test_the_group_lists_its_commands(capsys):
     assert all(f"  {name}" in printed for name in ("mock", "spectra", "train", "evaluate", "fill", "embed", "plot"))
     assert main(["--help"]) == 0
     assert "lightcurve" in capsys.readouterr().out
+
+
+def test_info_tells_of_curves_spectra_and_runs(folder, capsys):
+    assert main(["info", str(folder / "curves.h5")]) == 0
+    printed = capsys.readouterr().out
+    assert "light curves 40" in printed
+    assert "each star has its own" in printed
+    assert "lc_type, period" in printed
+    spectra = str(folder / "info_spectra.h5")
+    assert main(["lightcurve", "spectra", str(folder / "curves.h5"), spectra, "--n_bins", "16"]) == 0
+    assert main(["info", spectra]) == 0
+    assert "the same for all stars" in capsys.readouterr().out
+    assert main(["info", str(folder / "run")]) == 0
+    printed = capsys.readouterr().out
+    assert "reconstruction run of transformer on" in printed
+    assert "linear_interpolation" in printed
+
+
+def test_mock_curves_of_a_class_with_shared_times(tmp_path, capsys):
+    path = str(tmp_path / "shared.h5")
+    words = ["lightcurve", "mock", path, "--n_samples", "16", "--shared_sampling", "--classes", "{rotation: 1.0}"]
+    assert main(words) == 0
+    assert main(["info", path]) == 0
+    printed = capsys.readouterr().out
+    assert "the same for all stars" in printed
+    assert "right ascension" in printed
+
+
+def test_a_network_brings_its_coordinates_in_a_file(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    np.save(tmp_path / "values.npy", generator.random((30, 8)))
+    np.save(tmp_path / "coords.npy", generator.random((8, 2)))
+    arguments = f"--data.arguments={{coords: {tmp_path / 'coords.npy'}}}"
+    words = ["lightcurve", "train", str(tmp_path / "values.npy"), arguments, "--data.split_by=entries", "--data.k=3"]
+    model = ["--model.name=mlp", "--model.neighbors=1", "--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    assert main([*words, *model, "--output", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    bad = [word.replace("{coords", "{places") for word in words]
+    assert main([*bad, *model, "--output", str(tmp_path / "other")]) == 2
+    assert "knows no option 'places'; it has coords" in capsys.readouterr().err
