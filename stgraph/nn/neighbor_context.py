@@ -15,7 +15,7 @@ _TINY = 1e-6
 
 
 class NeighborContext(nn.Module):
-    r"""Weighted means of the neighbours' visible values, each scaled by its regression on the series.
+    r"""What the neighbours' visible values say about a series: weighted means, and the regression on these means.
 
     For an edge :math:`j \to i`, the visible values of both give the correlation :math:`r_{ij}` and the slope of a ridge
     regression without intercept (series are centred),
@@ -25,10 +25,12 @@ class NeighborContext(nn.Module):
 
     with learned :math:`\lambda` and :math:`\beta_0`. A small network makes the logits of H weightings from the edge's
     attributes, :math:`r_{ij}` and the share of steps that both show; each weighting gives the mean of
-    :math:`\beta_{ij} v_{jt}` over the neighbours visible at step t, and the weight behind it. Sums over edges are taken
-    of the channels alone, so nothing of the size of hidden features is gathered.
+    :math:`\beta_{ij} v_{jt}` over the neighbours visible at step t, and the weight behind it. Last comes the fit of the
+    series' visible values by the H means together, a ridge regression in closed form: slopes found one by one are too
+    small where each neighbour has a signal of its own beside the common one, and the regression on means of many
+    neighbours mends that. It is drawn to the mean of the means, the more so the fewer points the series shows.
 
-    Hidden values have no influence, and a series without neighbours gets zeros.
+    Sums over edges are taken of the channels alone, so nothing of the size of hidden features is gathered. Hidden values have no influence, and a series without neighbours gets zeros.
 
     Args:
         channels: Number of channels C of the series.
@@ -39,7 +41,7 @@ class NeighborContext(nn.Module):
     Shapes:
         - **x, visible:** :math:`(R, L, C)`; **edge_index:** :math:`(2, E)`, from rows to the first ``num_targets`` rows
         - **edge_attr:** :math:`(E, D)`
-        - **output:** :math:`(B, L, 2 C H)`: means, then weights
+        - **output:** :math:`(B, L, 2 C H + C)`: means :math:`(C, H)`, weights :math:`(C, H)`, then the fit
 
     Raises:
         InputError: If a size is out of range, or ``x`` or ``edge_attr`` has another shape.
@@ -48,7 +50,7 @@ class NeighborContext(nn.Module):
         >>> layer = NeighborContext(channels=1, heads=2)
         >>> x = torch.ones(3, 5, 1)
         >>> layer(x, torch.ones_like(x, dtype=torch.bool), torch.tensor([[1, 2], [0, 0]]), num_targets=1).shape
-        torch.Size([1, 5, 4])
+        torch.Size([1, 5, 5])
     """
 
     def __init__(self, channels: int, heads: int = 4, edge_channels: int = 0, hidden_channels: int = 16) -> None:
@@ -64,6 +66,7 @@ class NeighborContext(nn.Module):
         )
         self.ridge = nn.Parameter(torch.empty(channels))
         self.prior = nn.Parameter(torch.empty(channels))
+        self.fit_ridge = nn.Parameter(torch.empty(channels))
         self.register_buffer("edge_mean", torch.zeros(edge_channels))
         self.register_buffer("edge_scale", torch.ones(edge_channels))
         self.edge_mean: Tensor
@@ -73,7 +76,7 @@ class NeighborContext(nn.Module):
     @property
     def out_channels(self) -> int:
         """Number of channels of the output."""
-        return 2 * self.channels * self.heads
+        return 2 * self.channels * self.heads + self.channels
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
@@ -81,6 +84,7 @@ class NeighborContext(nn.Module):
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
         nn.init.constant_(self.ridge, 3.0)
+        nn.init.constant_(self.fit_ridge, 3.0)
         nn.init.ones_(self.prior)
 
     def fit(self, edge_attr: Tensor) -> NeighborContext:
@@ -118,7 +122,25 @@ class NeighborContext(nn.Module):
         total = _sum_at(target, num_targets, weight * (slope[:, None] * near)[..., None])
         known = _sum_at(target, num_targets, weight * near_shown[..., None])
         mean = total / known.clamp(min=_TINY)
-        return torch.cat([mean.flatten(2), (known / (1 + known)).flatten(2)], dim=-1)
+        fit = self._fit(mean, values[:num_targets], (shown[:num_targets, ..., None] * (known > 0)))
+        return torch.cat([mean.flatten(2), (known / (1 + known)).flatten(2), fit], dim=-1)
+
+    def _fit(self, mean: Tensor, own: Tensor, known: Tensor) -> Tensor:
+        """Ridge regression ``[B, L, C]`` of the series on the means ``[B, L, C, H]``, in units of their spread.
+
+        Sums are written as such, since matrix products lose precision under autocast.
+        """
+        wide = torch.promote_types(mean.dtype, torch.float32)
+        given = (mean * known).to(wide)
+        count = known.sum(dim=1, keepdim=True).clamp(min=1)
+        spread = (given.square().sum(dim=1, keepdim=True) / count + _TINY).sqrt()
+        given = given / spread
+        gram = (given.unsqueeze(-1) * given.unsqueeze(-2)).sum(dim=1)  # [B, C, H, H]
+        ridge = F.softplus(self.fit_ridge).to(wide)[:, None]
+        right = (given * own.to(wide).unsqueeze(-1)).sum(dim=1) + ridge * spread[:, 0] / self.heads
+        system = gram + ridge[..., None] * torch.eye(self.heads, dtype=wide, device=mean.device)
+        slope = torch.linalg.solve(system, right)[:, None] / spread
+        return (mean.to(wide) * slope).sum(dim=-1).to(mean.dtype)
 
     def _relation(
         self, near: Tensor, near_shown: Tensor, own: Tensor, own_shown: Tensor

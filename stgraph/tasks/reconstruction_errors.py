@@ -177,7 +177,7 @@ def _uncertainty(found: Reconstructed) -> dict[str, float]:
 def _classes(data: Data, node: Tensor) -> dict[str, np.ndarray[Any, Any]]:
     metadata = data.get("metadata") or {}
     columns = {name: np.asarray(values) for name, values in metadata.items()}
-    return {name: values.astype(str)[node] for name, values in columns.items() if values.dtype.kind in "UO"}
+    return {name: values.astype(str)[node.numpy()] for name, values in columns.items() if values.dtype.kind in "UO"}
 
 
 def _by_class(rows: dict[str, Tensor], labels: np.ndarray[Any, Any]) -> dict[str, dict[str, float]]:

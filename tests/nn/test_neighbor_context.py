@@ -34,6 +34,7 @@ def layer(edge_channels: int = 2) -> NeighborContext:
     with torch.no_grad():  # other values than those at the start
         made.ridge.copy_(torch.tensor([0.3, -1.0]))
         made.prior.copy_(torch.tensor([0.8, 0.2]))
+        made.fit_ridge.copy_(torch.tensor([1.0, -2.0]))
     return made.fit(given()[2]) if edge_channels else made
 
 
@@ -58,8 +59,27 @@ def by_hand(model: NeighborContext, x: Tensor, visible: Tensor, edge_attr: Tenso
                     total[target, t, c] += weight * slope * x[source, t, c].item()
                     known[target, t, c] += weight
     mean = np.divide(total, known, out=np.zeros_like(total), where=known > 0)
-    parts = [part.reshape(TARGETS, STEPS, -1) for part in (mean, known / (1 + known))]
+    fit = np.stack([fit_by_hand(model, mean, known, x, visible, c) for c in range(CHANNELS)], axis=-1)
+    parts = [part.reshape(TARGETS, STEPS, -1) for part in (mean, known / (1 + known), fit)]
     return np.concatenate(parts, axis=-1)
+
+
+@torch.no_grad()
+def fit_by_hand(
+    model: NeighborContext, mean: np.ndarray, known: np.ndarray, x: Tensor, visible: Tensor, c: int
+) -> np.ndarray:
+    """The minimum of squared errors plus the ridge's share for slopes, in units of the means' spreads, off 1/H."""
+    found = np.zeros((TARGETS, STEPS))
+    ridge = F.softplus(model.fit_ridge[c]).item()
+    for target in range(TARGETS):
+        both = visible[target, :, c].numpy() & (known[target, :, c, 0] > 0)
+        columns, own = mean[target, both, c], x[target, both, c].numpy()
+        spread = np.sqrt((columns**2).sum(axis=0) / max(both.sum(), 1) + 1e-6)
+        design = np.concatenate([columns / spread, math.sqrt(ridge) * np.eye(HEADS)])
+        wanted = np.concatenate([own, math.sqrt(ridge) * spread / HEADS])
+        slope = np.linalg.lstsq(design, wanted, rcond=None)[0] / spread
+        found[target] = mean[target, :, c] @ slope
+    return found
 
 
 @pytest.mark.parametrize("edge_channels", [0, 2])
@@ -68,7 +88,7 @@ def test_against_a_loop(edge_channels):
     model = layer(edge_channels)
     attributes = edge_attr if edge_channels else None
     found = model(x, visible, EDGES, attributes, num_targets=TARGETS)
-    assert found.shape == (TARGETS, STEPS, model.out_channels) == (TARGETS, STEPS, 2 * CHANNELS * HEADS)
+    assert found.shape == (TARGETS, STEPS, model.out_channels) == (TARGETS, STEPS, (2 * HEADS + 1) * CHANNELS)
     np.testing.assert_allclose(found.detach(), by_hand(model, x, visible, attributes), rtol=1e-10, atol=1e-12)
     assert not found[1].any()
     assert not found[0, 2].any()
@@ -105,7 +125,7 @@ def test_without_edges_there_is_nothing(rows):
     x, visible, edge_attr = given()
     none = torch.zeros(2, 0, dtype=torch.int64)
     found = layer()(x[:rows], visible[:rows], none, edge_attr[:0], num_targets=rows)
-    assert found.shape == (rows, STEPS, 2 * CHANNELS * HEADS)
+    assert found.shape == (rows, STEPS, (2 * HEADS + 1) * CHANNELS)
     assert not found.any()
 
 
@@ -115,8 +135,9 @@ def test_a_neighbour_that_equals_the_series_gives_back_its_values():
     visible[0, 10:20] = False
     model = NeighborContext(CHANNELS, HEADS).double()
     found = model(x, visible, torch.tensor([[1], [0]]), num_targets=1)
-    mean, weight = (part.view(40, CHANNELS, HEADS) for part in found[0].chunk(2, dim=-1))
+    mean, weight = (part.view(40, CHANNELS, HEADS) for part in found[0, :, :-CHANNELS].chunk(2, dim=-1))
     torch.testing.assert_close(mean, x[0, :, :, None].expand_as(mean))
+    torch.testing.assert_close(found[0, :, -CHANNELS:], x[0])
     assert ((weight > 0) & (weight < 1)).all()
 
 
@@ -127,17 +148,28 @@ def test_slope_of_a_neighbour_with_another_amplitude():
     torch.testing.assert_close(found[..., :1], x, rtol=0.01, atol=0)
 
 
+def test_a_trend_under_signals_of_their_own_is_fitted_better_than_by_single_slopes():
+    trend, own = random(1, 4000, 1), random(9, 4000, 1, seed=3)
+    x = trend + own
+    edges = torch.stack([torch.arange(1, 9), torch.zeros(8, dtype=torch.int64)])
+    found = NeighborContext(1, 2).double()(x, x != 0, edges, num_targets=1).detach()
+    # The best linear prediction from eight neighbours with reliability 8/9 leaves 1/9 of the trend's variance.
+    left = (found[..., -1:] - trend).square().mean()
+    assert left == pytest.approx(1 / 9, rel=0.1)
+    assert (found[..., :1] - trend).square().mean() > 2 * left
+
+
 def test_gradients():
     x, visible, edge_attr = given()
     model = layer()
 
-    def call(values: Tensor, ridge: Tensor, prior: Tensor, first: Tensor) -> Tensor:
-        parameters = {"ridge": ridge, "prior": prior, "score.0.weight": first}
+    def call(values: Tensor, ridge: Tensor, prior: Tensor, fit_ridge: Tensor, first: Tensor) -> Tensor:
+        parameters = {"ridge": ridge, "prior": prior, "fit_ridge": fit_ridge, "score.0.weight": first}
         arguments = (values[:5, :3], visible[:5, :3], EDGES[:, :2], edge_attr[:2])
         found: Tensor = torch.func.functional_call(model, parameters, arguments, {"num_targets": 1})
         return found
 
-    inputs = [x, model.ridge, model.prior, model.score[0].weight]
+    inputs = [x, model.ridge, model.prior, model.fit_ridge, model.score[0].weight]
     assert torch.autograd.gradcheck(call, [value.detach().requires_grad_() for value in inputs], fast_mode=True)
 
 

@@ -22,9 +22,10 @@ class SeriesReconstructor(nn.Module):
     r"""Reconstruct the hidden points of series from the visible ones and, with edges, from those of neighbours.
 
     The network sees, for every channel, the visible values and a mask that is 1 where a value is not given. With
-    ``neighbors`` it also sees the output of :class:`~stgraph.nn.neighbor_context.NeighborContext`, of which a linear
-    map, zero at first, is added to the reconstruction. A series without edges gets zeros there, so that the result is
-    that of the network alone. Hidden values have no influence.
+    ``neighbors`` it also sees the output of :class:`~stgraph.nn.neighbor_context.NeighborContext`. A linear map of
+    that, at first the regression of the series on its neighbours, is subtracted from the values that the network sees
+    and added to its reconstruction, so that the network works on what the neighbours do not tell. A series without
+    edges gets zeros there, and the result is that of the network alone. Hidden values have no influence.
 
     A network of several modalities also gets the spectra of the series, where the batch has some. Spectra that were
     computed from all points of a series tell of its hidden ones.
@@ -85,6 +86,7 @@ class SeriesReconstructor(nn.Module):
             extra = self.context.out_channels
             self.context_skip = nn.Linear(extra, channels, bias=False)
             nn.init.zeros_(self.context_skip.weight)
+            nn.init.eye_(self.context_skip.weight[:, -channels:])
         from_data = {"in_channels": 2 * channels + extra, "out_channels": channels, "input_length": steps, "bins": bins}
         if uncertainty and not get_autoencoder(name).predicts_variance:
             from_data["out_channels"] = 2 * channels
@@ -94,15 +96,18 @@ class SeriesReconstructor(nn.Module):
         """Return the reconstruction of the samples of a batch."""
         count = int(batch.batch_size) if batch.get("batch_size") is not None else batch.x.shape[0]
         visible = batch.mask & ~batch.hidden
-        values = batch.x[:count].masked_fill(~visible[:count], 0.0)
-        parts = [values, (~visible[:count]).to(values.dtype)]
-        context: Tensor | None = None
-        if self.context is not None:
+        values, shown = batch.x[:count], visible[:count]
+        common: Tensor | float = 0.0
+        extra = []
+        if self.context is not None and self.context_skip is not None:
             edges = batch.get("edge_index")
             if edges is None:
                 raise InputError("the model takes neighbours into account; expected a batch with edge_index")
             context = self.context(batch.x, visible, edges, batch.get("edge_attr"), num_targets=count)
-            parts.append(context)
+            common = self.context_skip(context)
+            extra = [context]
+        own = (values - common).masked_fill(~shown, 0.0)
+        parts = [own, (~shown).to(own.dtype), *extra]
         time, padding = batch.get("time"), batch.get("padding")
         output: dict[str, Any] = self.autoencoder(
             torch.cat(parts, dim=-1),
@@ -112,9 +117,7 @@ class SeriesReconstructor(nn.Module):
         )
         flat = output["reconstructed"]
         full = flat if flat.dim() == 3 else flat.unsqueeze(-1)
-        mean = full[..., : self.channels]
-        if context is not None and self.context_skip is not None:
-            mean = mean + self.context_skip(context)
+        mean = full[..., : self.channels] + common
         result = {**output, "mean": mean}
         if self.uncertainty and not self.autoencoder.predicts_variance:
             result["log_variance"] = full[..., self.channels :]
