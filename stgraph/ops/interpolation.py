@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stgraph.errors import InputError, InputTypeError
 
-__all__ = ["linear_interpolation"]
+__all__ = ["distance_to_visible", "linear_interpolation"]
 
 
 def linear_interpolation(time: Tensor, x: Tensor, visible: Tensor, *, fill: float = 0.0) -> Tensor:
@@ -40,9 +40,7 @@ def linear_interpolation(time: Tensor, x: Tensor, visible: Tensor, *, fill: floa
     """
     _check(time, x, visible)
     steps = x.shape[-2]
-    step = torch.arange(steps, device=x.device).unsqueeze(-1)
-    before = torch.where(visible, step, -1).cummax(dim=-2).values
-    after = torch.where(visible, step, steps).flip(-2).cummin(dim=-2).values.flip(-2)
+    before, after = _nearest_visible(visible)
     left = torch.where(before < 0, after, before).clamp(max=steps - 1)  # beyond an end, both are the same entry
     right = torch.where(after == steps, before, after).clamp(min=0)
     times = time.double().unsqueeze(-1).expand(x.shape)
@@ -50,6 +48,37 @@ def linear_interpolation(time: Tensor, x: Tensor, visible: Tensor, *, fill: floa
     share = torch.where(right > left, (times - start) / torch.where(right > left, end - start, 1.0), 0.0)
     low, high = x.gather(-2, left), x.gather(-2, right)
     return torch.where((before < 0) & (after == steps), fill, torch.lerp(low, high, share.to(x.dtype)))
+
+
+def distance_to_visible(visible: Tensor) -> Tensor:
+    """Number of steps from each entry to the nearest visible one of its series.
+
+    Args:
+        visible: True where an entry is given.
+
+    Shapes:
+        - **visible:** :math:`(..., L, C)`
+        - **output:** :math:`(..., L, C)`, float32; infinite where a series has nothing visible
+
+    Examples:
+        >>> import torch
+        >>> distance_to_visible(torch.tensor([[False], [True], [False], [False], [True]])).flatten().tolist()
+        [1.0, 0.0, 1.0, 1.0, 0.0]
+    """
+    steps = visible.shape[-2]
+    before, after = _nearest_visible(visible)
+    step = torch.arange(steps, device=visible.device).unsqueeze(-1)
+    since = torch.where(before < 0, torch.inf, (step - before).float())
+    until = torch.where(after == steps, torch.inf, (after - step).float())
+    return torch.minimum(since, until)
+
+
+def _nearest_visible(visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Last visible step up to each one, -1 where there is none, and the first from it on, L where there is none."""
+    steps = visible.shape[-2]
+    step = torch.arange(steps, device=visible.device).unsqueeze(-1)
+    before = torch.where(visible, step, -1).cummax(dim=-2).values
+    return before, torch.where(visible, step, steps).flip(-2).cummin(dim=-2).values.flip(-2)
 
 
 def _check(time: Tensor, x: Tensor, visible: Tensor) -> None:

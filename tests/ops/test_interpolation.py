@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stgraph.errors import InputError, InputTypeError
-from stgraph.ops.interpolation import linear_interpolation
+from stgraph.ops.interpolation import distance_to_visible, linear_interpolation
 
 
 @settings(max_examples=40, deadline=None)
@@ -65,3 +65,15 @@ def test_no_steps_and_no_series() -> None:
 def test_wrong_input_is_named(arguments: tuple[torch.Tensor, ...], error: type[Exception], name: str) -> None:
     with pytest.raises(error, match=name):
         linear_interpolation(*arguments)
+
+
+def test_distances_against_a_loop():
+    visible = torch.rand(4, 30, 2, generator=torch.Generator().manual_seed(0)) > 0.8
+    visible[2, :, 1] = False
+    found = distance_to_visible(visible)
+    for row in range(4):
+        for channel in range(2):
+            shown = visible[row, :, channel].nonzero().flatten().tolist()
+            expected = [min((abs(step - other) for other in shown), default=float("inf")) for step in range(30)]
+            assert found[row, :, channel].tolist() == expected
+    assert distance_to_visible(visible[:, :0]).shape == (4, 0, 2)

@@ -103,7 +103,9 @@ class SeriesReconstructor(nn.Module):
             edges = batch.get("edge_index")
             if edges is None:
                 raise InputError("the model takes neighbours into account; expected a batch with edge_index")
-            context = self.context(batch.x, visible, edges, batch.get("edge_attr"), num_targets=count)
+            context = self.context(
+                batch.x, visible, edges, batch.get("edge_attr"), batch.get("time"), num_targets=count
+            )
             common = self.context_skip(context)
             extra = [context]
         own = (values - common).masked_fill(~shown, 0.0)

@@ -82,7 +82,8 @@ def test_without_edges_it_is_the_network_without_neighbours(name, channels, unce
     model = make(name, channels, uncertainty=uncertainty, neighbors=3, edge_channels=2)
     assert copy_shared(alone.autoencoder, model.autoencoder) == 1
     data = batch(channels, edges=False)
-    data.x, data.mask, data.hidden = data.x[:3], data.mask[:3], data.hidden[:3]
+    for key in ("x", "mask", "hidden", "time"):
+        data[key] = data[key][:3]
     expected, found = alone(samples(data)), model(data)
     assert set(found) == set(expected)
     for key in ("mean", "encoded", *(["log_variance"] if uncertainty else [])):
