@@ -26,12 +26,12 @@ from stgraph.data.light_curves import write_light_curves
 from stgraph.data.simulation.light_curves import simulate_light_curves
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 
-STARS, POINTS, GROUP = 256, 256, 8
+STARS, POINTS, GROUP = 256, 128, 8
 DURATION = 27.0  # days, as a sector of TESS
 TREND_VARIANCE = 0.5
 HELD_OUT = 0.25
 WEIGHTINGS = 4
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 40, 16, 1e-3
+EPOCHS = 25
 TRANSFORMER = {"encoder_dims": [16, 32, 32], "num_transformer_blocks": 1}
 
 WITHOUT, WITH, SHUFFLED = "no edges", "edges", "shuffled edges"
