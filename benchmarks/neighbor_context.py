@@ -31,7 +31,7 @@ DURATION = 27.0  # days, as a sector of TESS
 TREND_VARIANCE = 0.5
 HELD_OUT = 0.25
 WEIGHTINGS = 4
-EPOCHS = 25
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 25, 16, 1e-3
 TRANSFORMER = {"encoder_dims": [16, 32, 32], "num_transformer_blocks": 1}
 
 WITHOUT, WITH, SHUFFLED = "no edges", "edges", "shuffled edges"

@@ -122,7 +122,10 @@ class NeighborContext(nn.Module):
         steps = torch.arange(x.shape[1], device=x.device, dtype=torch.float64)
         values = x.masked_fill(~visible, 0.0)
         filled = linear_interpolation(steps if time is None else time, values, visible)
-        nearness = (-distance_to_visible(visible).to(x.dtype) / self.decay.exp()).exp()
+        distance = distance_to_visible(visible).to(x.dtype)
+        # The derivative at an infinite distance would be 0 times infinity.
+        nothing = distance.isinf()
+        nearness = (-distance.masked_fill(nothing, 0.0) / self.decay.exp()).exp().masked_fill(nothing, 0.0)
         own, own_shown = values[:num_targets], visible[:num_targets]
         relations = _relations(values[source], visible[source], own[target], own_shown[target])
         weight = self._weights(relations, edge_attr)[:, None] * nearness[source][..., None]  # [E, L, C, H]

@@ -117,7 +117,11 @@ def test_a_neighbour_that_shows_nothing_has_no_weight():
     visible[3] = False
     kept = EDGES[0] != 3
     expected = layer()(x, visible, EDGES[:, kept], edge_attr[kept], num_targets=TARGETS)
-    torch.testing.assert_close(layer()(x, visible, EDGES, edge_attr, num_targets=TARGETS), expected)
+    model = layer()
+    found = model(x, visible, EDGES, edge_attr, num_targets=TARGETS)
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e300])
