@@ -82,7 +82,7 @@ def _plot_run(options: PlotOptions) -> list[Path]:
         save_figure(_grid(found, data), output / "reconstructions.png"),
         save_figure(training_curves(run.folder.metrics), output / "training.png"),
     ]
-    table = run.folder.path / "errors.csv"
+    table = run.folder.errors
     if table.is_file():
         import pandas as pd
 

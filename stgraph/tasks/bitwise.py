@@ -60,7 +60,7 @@ def check_readable(run: RunFolder) -> None:
     Raises:
         InputError: If it is.
     """
-    for path in (run.results, run.reconstructions if run.is_reconstruction else run.predictions):
+    for path in (run.results, run.errors if run.is_reconstruction else run.predictions):
         if not path.is_file():
             raise InputError(f"{run.path} is not the folder of a finished run: it has no {path.name}")
     for read in _READERS.values():
@@ -124,7 +124,9 @@ def _weights(run: RunFolder) -> dict[tuple[str, str], Any]:
 
 def _predictions(run: RunFolder) -> dict[tuple[str, str], Any]:
     if run.is_reconstruction:
-        return _columns(run.reconstructions)
+        # Names and classes are text; numbers are written so that all their bits can be read back.
+        lines = run.errors.read_text(encoding="utf-8").splitlines()
+        return {(run.errors.name, f"row {number}"): line for number, line in enumerate(lines)}
     path = run.predictions
     try:
         with np.load(path, allow_pickle=False) as saved:
@@ -146,8 +148,7 @@ def _columns(path: Path) -> dict[tuple[str, str], Tensor]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     try:
-        names = [name for name in (rows[0] if rows else ()) if name not in _TEXT_COLUMNS]
-        columns = {name: [float(row[name] or "nan") for row in rows] for name in names}
+        columns = {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     return {(path.name, name): torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}

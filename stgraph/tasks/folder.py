@@ -75,6 +75,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.predictions = self.path / "predictions.npz"
+        self.errors = self.path / "errors.csv"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
         self._replaced: Path | None = None

@@ -215,7 +215,7 @@ class _Run:
         model = load_reconstructor(self.folder.best)
         device = device_of(self.options.trainer.accelerator)
         stage = self.stages[-1]
-        errors = evaluate_reconstruction(model.to(device), self.data, stage, device, self.folder.path / "errors.csv")
+        errors = evaluate_reconstruction(model.to(device), self.data, stage, device, self.folder.errors)
         results = {
             "model": self.options.model.name,
             "parameters": self.parameters,

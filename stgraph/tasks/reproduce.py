@@ -17,8 +17,12 @@ import torch
 from stgraph.errors import InputError, OutputExistsError
 from stgraph.tasks.bitwise import Difference, check_readable, compare_runs, read_json
 from stgraph.tasks.environment import describe_environment
-from stgraph.tasks.folder import RunFolder, read_config
+from stgraph.tasks.folder import RunFolder, read_options
 from stgraph.tasks.options import RunOptions
+from stgraph.tasks.reconstruction_data import ReconstructionData
+from stgraph.tasks.reconstruction_input import read_input
+from stgraph.tasks.reconstruction_options import ReconstructionOptions
+from stgraph.tasks.reconstruction_run import train_reconstruction
 from stgraph.tasks.run import prepare, train
 from stgraph.tasks.trainer import number_of_devices
 
@@ -45,7 +49,7 @@ class Reproduction:
         run: Folder of the run.
         repeated: Folder of the repetition; ``None`` if it was not kept.
         weights: What differs in the tensors of ``best.ckpt`` and ``last.ckpt``.
-        predictions: What differs in ``predictions.npz``.
+        predictions: What differs in ``predictions.npz``, or of a reconstruction run in ``errors.csv``.
         metrics: What differs in ``results.json`` and ``metrics.csv``.
         environment: What differs in the environment, in the data and in the seed, with both values.
     """
@@ -91,15 +95,19 @@ def reproduce_run(
         CheckpointError: If a checkpoint of the run is damaged.
     """
     folder = RunFolder(path)
-    runs = _runs(folder, read_config(folder.config))
+    runs = _runs(folder, _options_of(folder))
     for run in runs:
         _check_run(run)
     with _place(folder.path, output, keep) as (place, kept):
         return [_reproduce(run, place / run.path.relative_to(folder.path), device, kept) for run in runs]
 
 
-def _runs(folder: RunFolder, options: RunOptions) -> list[RunFolder]:
-    if options.seeds == 1:
+def _options_of(folder: RunFolder) -> RunOptions | ReconstructionOptions:
+    return read_options(folder.config, ReconstructionOptions if folder.is_reconstruction else RunOptions)
+
+
+def _runs(folder: RunFolder, options: RunOptions | ReconstructionOptions) -> list[RunFolder]:
+    if isinstance(options, ReconstructionOptions) or options.seeds == 1:
         return [folder]
     seeds = range(options.seed, options.seed + options.seeds)
     return [RunFolder(folder.path / f"seed_{seed}") for seed in seeds]
@@ -107,7 +115,7 @@ def _runs(folder: RunFolder, options: RunOptions) -> list[RunFolder]:
 
 def _check_run(run: RunFolder) -> None:
     """Refuse a run that cannot be compared in the end, before hours of training."""
-    if max(number_of_devices(read_config(run.config).trainer)) > 1:
+    if max(number_of_devices(_options_of(run).trainer)) > 1:
         raise InputError(
             f"{run.path} was trained on several devices, which one process cannot repeat; train with --config "
             f"{run.config} and another --output instead"
@@ -139,11 +147,13 @@ def _place(run: Path, output: str | None, keep: bool) -> Iterator[tuple[Path, bo
 
 
 def _reproduce(run: RunFolder, place: Path, device: str | None, kept: bool) -> Reproduction:
-    options, recorded = read_config(run.config), read_json(run.environment)
-    quiet = dataclasses.replace(
+    options, recorded = _options_of(run), read_json(run.environment)
+    quiet: Any = dataclasses.replace(
         options.trainer, progress_bar=False, tensorboard=False, accelerator=device or options.trainer.accelerator
     )
-    again = dataclasses.replace(options, output=str(place), overwrite=False, resume=False, report=False, trainer=quiet)
+    again = dataclasses.replace(options, output=str(place), overwrite=False, resume=False, trainer=quiet)
+    if isinstance(again, RunOptions):
+        again = dataclasses.replace(again, report=False)
     with _threads(recorded.get("threads")):
         environment = _environment_differences(again, recorded, _environment(again))
         if again.trainer.accelerator != options.trainer.accelerator:
@@ -152,12 +162,17 @@ def _reproduce(run: RunFolder, place: Path, device: str | None, kept: bool) -> R
             environment += (f"resumed: {len(recorded['resumed'])} times, now trained in one go",)
         for line in environment:
             _logger.info("differs from the run: %s", line)
-        train(again)
+        if isinstance(again, RunOptions):
+            train(again)
+        else:
+            train_reconstruction(again)
     repeated = RunFolder(place)
     return Reproduction(run.path, place if kept else None, **compare_runs(run, repeated), environment=environment)
 
 
-def _environment(options: RunOptions) -> dict[str, Any]:
+def _environment(options: RunOptions | ReconstructionOptions) -> dict[str, Any]:
+    if isinstance(options, ReconstructionOptions):
+        return describe_environment(options.seed, ReconstructionData(read_input(options.data), options).data)
     _, datamodule = prepare(options)
     return describe_environment(options.seed, datamodule.series, datamodule.test_series)
 
@@ -174,7 +189,7 @@ def _threads(number: int | None) -> Iterator[None]:
 
 
 def _environment_differences(
-    options: RunOptions, recorded: Mapping[str, Any], now: Mapping[str, Any]
+    options: RunOptions | ReconstructionOptions, recorded: Mapping[str, Any], now: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Compare what the run recorded; older ones recorded less."""
     lines = []

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 
@@ -28,6 +29,7 @@ from stgraph.tasks.reconstruction_data import ReconstructionData
 from stgraph.tasks.reconstruction_input import with_spectra
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.reconstruction_run import load_reconstructor, output_of, train_reconstruction
+from stgraph.tasks.reproduce import reproduce_run
 from tests.tasks.small_reconstructions import make_curves, reconstruction_options, write_curves
 
 
@@ -173,6 +175,24 @@ def test_two_processes_give_the_curve_of_one(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("train_loss_step", "train_loss", "train_masked", "val_masked", "val_unmasked"):
         assert column(tmp_path / "two", name) == pytest.approx(column(tmp_path / "one", name), rel=1e-4)
+
+
+def test_a_run_is_reproduced_bit_for_bit(trained):
+    folder, _, _ = trained
+    (found,) = reproduce_run(folder / "run")
+    assert found.equal
+    assert found.environment == ()
+
+
+def test_a_changed_run_is_told_from_its_repetition(trained, tmp_path):
+    folder, _, _ = trained
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    lines = (run / "errors.csv").read_text().splitlines()
+    (run / "errors.csv").write_text("\n".join([lines[0], lines[1].replace("star", "sun"), *lines[2:]]) + "\n")
+    (found,) = reproduce_run(run)
+    assert [difference.name for difference in found.predictions] == ["row 1"]
+    assert not found.weights
+    assert not found.metrics
 
 
 @pytest.mark.parametrize(
