@@ -19,7 +19,7 @@ from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import PRESETS, SpecTraNetOptions, nearest_name
 from stgraph.tasks.folder import RunFolder, read_config, read_options
 from stgraph.tasks.options import DATASETS, DataOptions
-from stgraph.tasks.reconstruction_input import kind_of
+from stgraph.tasks.reconstruction_input import kind_of, spectra_in
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.series import read_series
 
@@ -44,7 +44,7 @@ def describe(target: str, coords: str | None = None, key: str | None = None) -> 
     if kind == "light_curves":
         return describe_curves(read_light_curves(path))
     if kind == "spectra":
-        return describe_spectra(read_spectra(path, ["psd"]))
+        return describe_spectra(read_spectra(path, spectra_in(target)[:1]))
     # A data set that has edges of its own brings them.
     return describe_series(read_series(target, DataOptions(path=target, coords=coords, key=key, edges="own")))
 
@@ -105,7 +105,7 @@ def describe_spectra(spectra: Data) -> str:
     if frequency is not None:
         grid = "the same for all stars" if frequency.dim() == 1 else "each star has its own"
         facts["frequency"] = f"{frequency.min():.4g} to {frequency.max():.4g} per day, {grid}"
-    facts["psd"] = _describe_channel(spectra, 0).rpartition(",")[0]
+    facts[spectra.channel_names[0]] = _describe_channel(spectra, 0).rpartition(",")[0]
     facts["metadata"] = ", ".join(spectra.get("metadata") or {}) or "none"
     return _aligned(facts)
 

@@ -107,7 +107,7 @@ def _plot_latents(options: PlotOptions) -> Path:
 
 
 def _examples(data: ReconstructionData, stage: str, count: int) -> Any:
-    """The first samples of a stage as one batch, those with the most points."""
+    """The first samples of a stage as one batch."""
     loader: SeriesLoader = data.loader(stage)
     loader.batch_size = count
     return next(iter(loader))

@@ -160,7 +160,8 @@ class NeighborContext(nn.Module):
         right = (given * own.diff(dim=1).to(wide)[..., None]).sum(dim=1) + ridge * spread[:, 0] / self.heads
         system = gram + ridge[..., None] * torch.eye(self.heads, dtype=wide, device=mean.device)
         slope = torch.linalg.solve(system, right)[:, None] / spread
-        return (mean.to(wide) * slope).sum(dim=-1).to(mean.dtype)
+        fit: Tensor = (mean.to(wide) * slope).sum(dim=-1).to(mean.dtype)
+        return fit
 
     def _check(self, edge_attr: Tensor | None, edges: int) -> Tensor:
         expected = (edges, self.edge_channels)

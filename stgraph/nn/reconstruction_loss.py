@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from stgraph.errors import InputError
 
-__all__ = ["LossSums", "ReconstructionLoss", "ReconstructionLossKind"]
+__all__ = ["LOG_VARIANCE_RANGE", "LossSums", "ReconstructionLoss", "ReconstructionLossKind"]
 
 ReconstructionLossKind = Literal["mse", "mae", "huber", "chi2", "gaussian_nll"]
 
 # Measurement errors and variances below these say more of rounding than of the data.
 _SMALLEST_ERROR = 1e-8
-_LOG_VARIANCE_RANGE = (-12.0, 12.0)
+
+#: Logarithms of predicted variances are kept within this range.
+LOG_VARIANCE_RANGE = (-12.0, 12.0)
 
 
 class LossSums(NamedTuple):
@@ -120,7 +122,7 @@ class ReconstructionLoss(nn.Module):
         if self.kind == "gaussian_nll":
             if log_variance is None:
                 raise InputError("the loss 'gaussian_nll' needs a model with uncertainty=True")
-            log_variance = log_variance.float().clamp(*_LOG_VARIANCE_RANGE)
+            log_variance = log_variance.float().clamp(*LOG_VARIANCE_RANGE)
             return 0.5 * (log_variance + square * (-log_variance).exp() + math.log(2 * math.pi))
         return square
 

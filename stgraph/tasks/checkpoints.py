@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 import warnings
 import zipfile
@@ -188,7 +189,8 @@ class RunCheckpoints(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         score = float(trainer.callback_metrics[self.monitor])
-        if self.best_score is None or score < self.best_score:
+        # Without a target nothing can be said of an epoch; any other is better.
+        if self.best_score is None or math.isnan(self.best_score) or score < self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch
             metrics = trainer.callback_metrics.items()
             self.best_values = {name: float(value) for name, value in metrics if name.startswith("val_")}

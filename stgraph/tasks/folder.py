@@ -100,7 +100,10 @@ class RunFolder:
         """Whether the run is one of reconstruction, whose options have a group for the masks."""
         if not self.is_run:
             return False
-        values = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        try:
+            values = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):  # whoever reads the options says so
+            return False
         return isinstance(values, dict) and "masking" in values
 
     def check(self, *, overwrite: bool, resume: bool) -> None:

@@ -26,14 +26,17 @@ def make_optimizer(
     if options.schedule == "constant":
         return optimizer
     if options.schedule == "multi_step":
-        steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.milestones, options.gamma)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": steps, "interval": "epoch"}}
+        multi_step = torch.optim.lr_scheduler.MultiStepLR(optimizer, options.milestones, options.gamma)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": multi_step, "interval": "epoch"}}
     if options.schedule == "one_cycle":
+        steps, rising = _total_steps(trainer), options.pct_start
+        # The schedule divides by the number of rising steps less one.
+        rising = rising * (1 + 1e-9) if rising * steps == 1 else rising
         one_cycle: Any = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             options.learning_rate,
-            total_steps=_total_steps(trainer),
-            pct_start=options.pct_start,
+            total_steps=steps,
+            pct_start=rising,
             div_factor=options.div_factor,
             final_div_factor=options.final_div_factor,
         )

@@ -94,7 +94,10 @@ class Reconstruction(LightningModule):
         )
 
     def horizon_sums(self, batch: Data, output: dict[str, Any], horizon: int) -> LossSums:
-        """Return the sums of the loss where each point is predicted from visible ones ``horizon`` steps away."""
+        """Return the sums of the loss where each point is predicted from visible ones ``horizon`` steps away.
+
+        The predicted variance is that of what is observed, so it has the noise of the measurement in it.
+        """
         count = output["mean"].shape[0]
         mask, hidden = batch.mask[:count], batch.hidden[:count]
         time, padding = batch.get("time"), batch.get("padding")

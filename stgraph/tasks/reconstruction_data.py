@@ -34,6 +34,9 @@ class ReconstructionData(LightningDataModule):
     all series train on what is left after blocks of entries were taken out; these blocks are hidden for validation and
     test, where everything else that was observed is shown, and each node's centre and spread come from what is left.
 
+    Split by series, centre and spread of a series come from all its observed points, hidden ones included, as LC-Gen
+    has it: a hidden outlier can move them a little. The simple reconstructions are scaled alike.
+
     Args:
         data: The series as they were read.
         options: The options of the run.
@@ -47,6 +50,7 @@ class ReconstructionData(LightningDataModule):
         super().__init__()
         self.options = options
         source, masking = options.data, options.masking
+        self.split = split
         graph = copy.copy(data)
         self.steps = source.steps or (data.x.shape[1] if data.get("time") is None else _USUAL_STEPS)
         self.steps = min(self.steps, data.x.shape[1])

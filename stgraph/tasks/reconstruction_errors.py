@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ _FROM_BATCH = {
         for name in ("mask", "hidden", "node", "start", "block_size", "mask_ratio", "padding", "error", "time")
     },
 }
+_MOST_CLASSES = 30
 _MEASURES = ("mse", "mae", "rmse", "r2", "correlation")
 
 
@@ -37,7 +38,7 @@ class Reconstructed(NamedTuple):
 
     Shapes:
         - **mean, target, mask, hidden, log_variance, error:** :math:`(S, L, C)`; **time, padding:** :math:`(S, L)`
-        - **node, start, block_size, mask_ratio:** :math:`(S)`; **encoded:** :math:`(S, L', d)` or :math:`(S, d)`
+        - **node, start, block_size, mask_ratio:** :math:`(S)`; **encoded:** :math:`(S, d)`
     """
 
     mean: Tensor
@@ -49,7 +50,7 @@ class Reconstructed(NamedTuple):
     block_size: Tensor
     mask_ratio: Tensor
     padding: Tensor
-    encoded: Tensor
+    encoded: Tensor | None = None
     log_variance: Tensor | None = None
     error: Tensor | None = None
     time: Tensor | None = None
@@ -57,9 +58,21 @@ class Reconstructed(NamedTuple):
 
 @torch.no_grad()
 def reconstruct(
-    model: SeriesReconstructor, loader: Iterable[Data], device: torch.device | str = "cpu"
+    model: SeriesReconstructor,
+    loader: Iterable[Data],
+    device: torch.device | str = "cpu",
+    *,
+    pool: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Reconstructed:
-    """Reconstruct all samples of a loader; the result lies on the CPU."""
+    """Reconstruct all samples of a loader; the result lies on the CPU.
+
+    Args:
+        model: The model.
+        loader: The batches.
+        device: Where to compute.
+        pool: Makes of latent features, and of where the series is padding, what is kept as ``encoded``; without it
+            nothing is kept.
+    """
     model.eval()
     columns: dict[str, list[Tensor]] = {name: [] for name in Reconstructed._fields}
     for batch in loader:
@@ -67,10 +80,12 @@ def reconstruct(
         output = model(batch.to(device))
         found = {
             "mean": output["mean"].float(),
-            "encoded": output.get("latent", output["encoded"]).float(),
+            "encoded": None,
             "log_variance": output["log_variance"].float() if model.uncertainty else None,
             **{name: batch.get(source) for name, source in _FROM_BATCH.items()},
         }
+        if pool is not None:
+            found["encoded"] = pool(output.get("latent", output["encoded"]).float(), batch.padding[:count])
         for name, value in found.items():
             if value is not None:
                 columns[name].append(value[:count].cpu())
@@ -117,20 +132,23 @@ def evaluate_reconstruction(
 
 
 def simple_reconstructions(found: Reconstructed, data: ReconstructionData) -> dict[str, Tensor]:
-    """What is easy to say about hidden points: a line between visible ones, the training mean of a bin, the centre."""
+    """What is easy to say about hidden points: a line between visible ones, the centre, the training mean of a place.
+
+    The mean of each place, a bin or a step, is that of the run's training series; another file has none.
+    """
     steps = torch.arange(found.target.shape[1], dtype=torch.float64)
     time = steps.expand(found.target.shape[:2]) if found.time is None else found.time
     line = linear_interpolation(time, found.target, found.mask & ~found.hidden)
     center = "climatology" if data.options.data.scaling == "climatology" else "zero"
     simple = {"linear_interpolation": line, center: torch.zeros_like(line)}
-    if data.data.get("time") is None:
-        bins = found.start[:, None] + torch.arange(line.shape[1])
-        simple["training_mean"] = _training_mean(data)[bins]
+    if data.split:
+        places = found.start[:, None] + torch.arange(line.shape[1])
+        simple["training_mean"] = _training_mean(data)[places]
     return simple
 
 
 def _training_mean(data: ReconstructionData) -> Tensor:
-    """Mean of each bin over the training series, ``[T, C]``."""
+    """Mean of each place over the training series, ``[T, C]``."""
     train, nodes = data.stage_data("train"), data.nodes["train"]
     mask = torch.ones_like(train.x, dtype=torch.bool) if train.get("mask") is None else train.mask
     if nodes is not None:
@@ -177,7 +195,10 @@ def _uncertainty(found: Reconstructed) -> dict[str, float]:
 def _classes(data: Data, node: Tensor) -> dict[str, np.ndarray[Any, Any]]:
     metadata = data.get("metadata") or {}
     columns = {name: np.asarray(values) for name, values in metadata.items()}
-    return {name: values.astype(str)[node.numpy()] for name, values in columns.items() if values.dtype.kind in "UO"}
+    texts = {name: values.astype(str) for name, values in columns.items() if values.dtype.kind in "UO"}
+    # Names, of stars or files, are no classes.
+    classes = {name: values for name, values in texts.items() if len(np.unique(values)) <= _MOST_CLASSES}
+    return {name: values[node.numpy()] for name, values in classes.items() if name != "star"}
 
 
 def _by_class(rows: dict[str, Tensor], labels: np.ndarray[Any, Any]) -> dict[str, dict[str, float]]:

@@ -68,12 +68,29 @@ class LoadedReconstruction:
             CheckpointError: If it has another number of channels.
         """
         options = self.options if path is None else with_data(self.options, path=path)
-        if path is not None and kind_of(path) != self.options.data.kind:
-            raise InputError(f"{path} holds {kind_of(path)}; the run was trained on {self.options.data.kind}")
-        data = read_input(options.data)
+        kind = self.options.data.kind
+        try:
+            data = read_input(options.data)
+        except InputError as error:
+            if path is None or kind_of(path) == kind:
+                raise
+            raise InputError(f"{path} holds {kind_of(path)}; the run was trained on {kind} ({error})") from error
+        self._check_frequency(data)
         if data.x.shape[2] != self.model.channels:
             raise CheckpointError(f"the model takes {self.model.channels} channels; the data has {data.x.shape[2]}")
         return data
+
+    def _check_frequency(self, data: Data) -> None:
+        """Refuse spectra whose bins mean other frequencies than those that the model was trained on."""
+        known, given = self.model.frequency_range, data.get("frequency")
+        if known is None or given is None or given.dim() != 1:
+            return
+        found = float(given[0]), float(given[-1])
+        if not np.allclose(found, known, rtol=1e-6):
+            raise InputError(
+                f"the spectra have frequencies from {found[0]:.6g} to {found[1]:.6g} per day; the model was trained on "
+                f"{known[0]:.6g} to {known[1]:.6g} (freq_min and freq_max of stgraph lightcurve spectra)"
+            )
 
     def evaluate(self, path: str | None = None, *, table: Path | None = None, device: str = "cpu") -> dict[str, Any]:
         """Return the errors on the run's own test series or on all series of another file.
@@ -101,6 +118,8 @@ class LoadedReconstruction:
         time = data.get("time")
         if time is not None and time.dim() == 2:
             data = insert_gap_times(data, max_gap=max_gap)
+        elif max_gap is not None:
+            raise InputError("max_gap is for series with times of their own; here all share them")
         scaled = self._scaled(data)
         found = reconstruct(self.model.to(device), self._loader(scaled, overlap=True), device)
         values = _joined(unscale(found.mean, scaled, found.node, found.start), found, data)
@@ -128,13 +147,21 @@ class LoadedReconstruction:
             pooling: How a latent sequence becomes a vector, see :func:`~stgraph.ops.pooling.pool_sequence`.
             device: Where to compute.
         """
-        found = reconstruct(self.model.to(device), self._loader(self._scaled(data)), device)
+        network = self.model.autoencoder
+
+        def pool(encoded: Tensor, padding: Tensor) -> Tensor:
+            if encoded.dim() == 3:
+                mask = network.latent_mask(padding, encoded)
+                both = network.bidirectional and pooling == "final"
+                return pool_sequence(encoded, pooling, key_padding_mask=mask, bidirectional=both)
+            if pooling != "mean":
+                name = self.options.model.name
+                raise InputError(f"pooling is {pooling!r}, but {name} gives one vector for each series")
+            return encoded
+
+        found = reconstruct(self.model.to(device), self._loader(self._scaled(data)), device, pool=pool)
         encoded = found.encoded
-        if encoded.dim() == 3:
-            padding = self.model.autoencoder.latent_mask(found.padding, encoded)
-            encoded = pool_sequence(encoded, pooling, key_padding_mask=padding)
-        elif pooling != "mean":
-            raise InputError(f"pooling is {pooling!r}, but {self.options.model.name} gives one vector for each series")
+        assert encoded is not None
         total = encoded.new_zeros(data.x.shape[0], encoded.shape[1]).index_add(0, found.node, encoded)
         return total / torch.bincount(found.node, minlength=len(total)).clamp(min=1)[:, None]
 

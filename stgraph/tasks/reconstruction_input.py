@@ -18,13 +18,14 @@ from stgraph.tasks.options import DATASETS, DataOptions
 from stgraph.tasks.reconstruction_options import ReconstructionDataOptions
 from stgraph.tasks.series import read_series
 
-__all__ = ["kind_of", "read_input", "resolve_input", "with_spectra"]
+__all__ = ["kind_of", "read_input", "resolve_input", "spectra_in", "with_spectra"]
 
 Kind = Literal["light_curves", "spectra", "series"]
 
 # Reading options of the series of a network; for other files, those of the reading function.
 _SERIES_ARGUMENTS = ("coords", "coordinates", "key", "null_value")
-_SPECTRA = {"psd", "acf", "fstat", "power", "f_stat"}
+_ALIASES = {"power": "psd", "f_stat": "fstat"}
+_SPECTRA = {"psd", "acf", "fstat", "f_stat"}
 
 
 def resolve_input(options: ReconstructionDataOptions) -> ReconstructionDataOptions:
@@ -109,13 +110,30 @@ def _series_options(path: str, arguments: dict[str, Any]) -> DataOptions:
     return DataOptions(path=path, **arguments)
 
 
+def spectra_in(path: str) -> list[str]:
+    """Return which of the spectra psd, acf and fstat a file has.
+
+    Raises:
+        InputError: If it cannot be read, or has none.
+    """
+    import h5py
+
+    file = existing(path)
+    with reading(file), h5py.File(file, "r") as content:
+        names = {_ALIASES.get(name, name) for name in content}
+    found = [name for name in ("psd", "acf", "fstat") if name in names]
+    if not found:
+        raise InputError(f"{path} has none of psd, acf and fstat; it has {', '.join(sorted(names)) or 'nothing'}")
+    return found
+
+
 def with_spectra(data: Data, path: str) -> Data:
     """Add to light curves the spectra of the same stars: ``spectra`` [N, F, M], ``spectra_names``, ``present`` [N].
 
     Raises:
         InputError: If the file lacks names or spectra, or names no star of the light curves.
     """
-    found = read_spectra(path, ["psd", "acf", "fstat"])
+    found = read_spectra(path, spectra_in(path))
     names, known = data.get("node_names"), found.get("node_names")
     if names is None or known is None:
         raise InputError(f"{path if names is not None else 'data.path'} names no stars; spectra are joined by name")

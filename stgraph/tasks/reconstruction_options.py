@@ -208,8 +208,20 @@ class ReconstructionOptions:
             self.model.name == "bidirectional_mingru" and self.model.uncertainty
         ):
             raise InputError("loss.max_horizon needs model.name 'bidirectional_mingru' with model.uncertainty")
+        if self.loss.max_horizon is not None and self.model.neighbors:
+            raise InputError(
+                "loss.max_horizon and model.neighbors exclude each other: neighbours tell of the same step"
+            )
         if data.spectra is not None and self.model.name != "multimodal":
             raise InputError(f"data.spectra is for model.name 'multimodal', and the model is {self.model.name!r}")
+        if data.spectra is None and self.model.name == "multimodal":
+            raise InputError("model.name 'multimodal' needs data.spectra, the file with the spectra of the stars")
+        if data.shuffle_edges and not self.model.neighbors:
+            raise InputError("data.shuffle_edges has no effect without model.neighbors")
+        if data.steps_per_cycle is not None and data.scaling != "climatology":
+            raise InputError("data.steps_per_cycle is for data.scaling 'climatology'")
+        if not 0 <= self.optimizer.pct_start <= 1:
+            raise InputError(f"optimizer.pct_start is {self.optimizer.pct_start}; expected a share from 0 to 1")
         if data.scaling == "climatology" and (data.steps_per_cycle is None or data.steps_per_cycle < 2):
             raise InputError(f"data.steps_per_cycle is {data.steps_per_cycle}; scaling='climatology' needs 2 or more")
         if self.overwrite and self.resume:

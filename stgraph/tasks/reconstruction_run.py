@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, LambdaCallback
+from torch_geometric.data import Data
 
-from stgraph.errors import CheckpointError
+from stgraph.errors import CheckpointError, InputError
 from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
 from stgraph.nn.reconstruction_loss import ReconstructionLoss
 from stgraph.tasks.checkpoints import EXTRA, RunCheckpoints, read_checkpoint
@@ -25,7 +27,7 @@ from stgraph.tasks.reconstruction_errors import evaluate_reconstruction
 from stgraph.tasks.reconstruction_input import read_input, resolve_input
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.run import note_resumption
-from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, quiet_lightning
+from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, number_of_devices, quiet_lightning
 
 __all__ = ["load_reconstructor", "output_of", "train_reconstruction", "with_data"]
 
@@ -46,6 +48,10 @@ def train_reconstruction(options: ReconstructionOptions, callbacks: list[Callbac
         InputError: If an option, the data or the output folder cannot be used; nothing has been changed then.
     """
     options.check()
+    if options.model.name == "multimodal" and math.prod(number_of_devices(options.trainer)) > 1:
+        raise InputError(
+            "model.name 'multimodal' normalises over its batch, which devices would divide; use one device"
+        )
     options = options.resolved()
     options = dataclasses.replace(options, data=resolve_input(options.data))
     folder, main = RunFolder(output_of(options)), is_main_process()
@@ -111,6 +117,7 @@ def describe_reconstructor(options: ReconstructionOptions, data: ReconstructionD
         "edge_channels": data.edge_channels if model.neighbors else 0,
         "bins": None if spectra is None else int(spectra.shape[1]),
         "spectra": [] if spectra is None else list(data.data.spectra_names),
+        "frequency_range": frequency_range(data.data),
     }
 
 
@@ -122,6 +129,12 @@ def output_of(options: ReconstructionOptions) -> str:
 def with_data(options: ReconstructionOptions, **changes: Any) -> ReconstructionOptions:
     """Return options with other data options."""
     return dataclasses.replace(options, data=dataclasses.replace(options.data, **changes))
+
+
+def frequency_range(data: Data) -> list[float] | None:
+    """Return the lowest and highest frequency of spectra that share their bins."""
+    frequency = data.get("frequency")
+    return None if frequency is None or frequency.dim() != 1 else [float(frequency[0]), float(frequency[-1])]
 
 
 class _Run:

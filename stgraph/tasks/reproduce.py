@@ -103,7 +103,9 @@ def reproduce_run(
 
 
 def _options_of(folder: RunFolder) -> RunOptions | ReconstructionOptions:
-    return read_options(folder.config, ReconstructionOptions if folder.is_reconstruction else RunOptions)
+    if folder.is_reconstruction:
+        return read_options(folder.config, ReconstructionOptions)
+    return read_options(folder.config, RunOptions)
 
 
 def _runs(folder: RunFolder, options: RunOptions | ReconstructionOptions) -> list[RunFolder]:

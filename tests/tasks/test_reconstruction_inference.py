@@ -130,6 +130,34 @@ def test_data_of_another_kind_or_width_is_refused(run, tmp_path):
         run.model.channels = 1
 
 
+def test_final_features_of_two_directions(tmp_path):
+    write_curves(tmp_path)
+    options = reconstruction_options(tmp_path)
+    options.model.name, options.model.uncertainty = "bidirectional_mingru", True
+    options.model.arguments, options.trainer.max_epochs = {"hidden_channels": 4}, 1
+    train_reconstruction(options)
+    run = LoadedReconstruction(tmp_path / "run")
+    data = run.read()
+    short = torch.nonzero(data.length <= 32).flatten()
+    found = run.embed(data, "final")[short]
+    for batch in run._loader(run._scaled(data)):
+        encoded = run.model(batch)["encoded"]
+        for row, node in enumerate(batch.node.tolist()):
+            if node in short.tolist():
+                last = int(data.length[node]) - 1
+                expected = torch.cat([encoded[row, last, :4], encoded[row, 0, 4:]])
+                torch.testing.assert_close(found[short.tolist().index(node)], expected)
+
+
+def test_longest_gap_of_series_with_common_times(tmp_path):
+    options = network_options(tmp_path)
+    options.trainer.max_epochs = 1
+    train_reconstruction(options)
+    run = LoadedReconstruction(tmp_path / "network")
+    with pytest.raises(InputError, match="max_gap is for series with times of their own"):
+        run.fill(run.read(), max_gap=3.0)
+
+
 def test_neighbours_fill_a_network_better_than_a_line_and_the_mean(tmp_path):
     options = network_options(tmp_path)
     results = train_reconstruction(options)

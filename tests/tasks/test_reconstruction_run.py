@@ -10,23 +10,29 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch_geometric.data import Data
 
 from stgraph.data.light_curves import select_curves, spectra_of, write_light_curves, write_spectra
 from stgraph.errors import CheckpointError, InputError, OutputExistsError
 from stgraph.models.autoencoders import SeriesReconstructor
 from stgraph.nn.reconstruction_loss import ReconstructionLoss
-from stgraph.tasks.checkpoints import read_checkpoint, write_tensors
+from stgraph.tasks.checkpoints import RunCheckpoints, read_checkpoint, write_tensors
 from stgraph.tasks.folder import RunFolder, read_options
+from stgraph.tasks.optimization import make_optimizer
+from stgraph.tasks.options import OptimizerOptions
 from stgraph.tasks.reconstruction import Reconstruction
 from stgraph.tasks.reconstruction_data import ReconstructionData
-from stgraph.tasks.reconstruction_input import with_spectra
+from stgraph.tasks.reconstruction_inference import LoadedReconstruction
+from stgraph.tasks.reconstruction_input import kind_of, with_spectra
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.reconstruction_run import load_reconstructor, output_of, train_reconstruction
 from stgraph.tasks.reproduce import reproduce_run
@@ -74,7 +80,7 @@ def test_the_folder_holds_all_about_the_run(trained):
 def test_results_have_hidden_and_visible_errors_beside_simple_reconstructions(trained):
     _, _, results = trained
     assert set(results["errors"]) == {"hidden", "visible", "all"}
-    assert set(results["baselines"]) == {"linear_interpolation", "zero"}
+    assert set(results["baselines"]) == {"linear_interpolation", "zero", "training_mean"}
     counts = {part: results["errors"][part]["count"] for part in results["errors"]}
     assert counts["hidden"] + counts["visible"] == counts["all"]
     assert results["baselines"]["linear_interpolation"]["visible"]["mse"] == 0
@@ -208,6 +214,12 @@ def test_a_changed_run_is_told_from_its_repetition(trained, tmp_path):
         (lambda o: setattr(o.model, "neighbors", 2), "coordinates"),
         (lambda o: setattr(o.data, "test", 0.79), "leave none to train on"),
         (lambda o: setattr(o.data, "arguments", {"colour": 1}), "colour"),
+        (lambda o: setattr(o.data, "shuffle_edges", True), "no effect without model.neighbors"),
+        (lambda o: setattr(o.data, "steps_per_cycle", 12), "is for data.scaling 'climatology'"),
+        (lambda o: setattr(o.data, "scaling", "climatology"), "data.steps_per_cycle is None"),
+        (lambda o: setattr(o.model, "name", "multimodal"), "needs data.spectra"),
+        (lambda o: setattr(o.loss, "max_horizon", 4), "needs model.name 'bidirectional_mingru'"),
+        (lambda o: setattr(o.optimizer, "pct_start", 1.5), "pct_start is 1.5"),
     ],
 )
 def test_bad_options_are_refused_before_a_folder_is_made(tmp_path, change, words):
@@ -319,6 +331,92 @@ def test_the_bounded_horizon_trains_the_bidirectional_network(tmp_path):
     assert "hidden_coverage_0.9" in results["uncertainty"]
     loss = column(tmp_path / "run", "val_loss")
     assert loss[-1] < loss[0]
+
+
+def test_spectra_that_a_file_lacks_are_not_asked_for(tmp_path):
+    curves = make_curves()
+    write_light_curves(tmp_path / "curves.h5", curves)
+    spectra = spectra_of(curves, bins=128)
+    spectra.x, spectra.channel_names = spectra.x[..., 1:2], ["acf"]
+    write_spectra(tmp_path / "spectra.h5", spectra)
+    joined = with_spectra(curves, str(tmp_path / "spectra.h5"))
+    assert joined.spectra_names == ["acf"]
+    assert torch.equal(joined.spectra, spectra.x)
+    options = reconstruction_options(tmp_path)
+    options.data.spectra, options.model.name = str(tmp_path / "spectra.h5"), "multimodal"
+    options.model.arguments = {"branch": "mingru", "branch_options": {"encoder_dims": [4]}, "modalities": ["acf"]}
+    options.trainer.max_epochs = 1
+    assert np.isfinite(train_reconstruction(options)["errors"]["hidden"]["mse"])
+    options = dataclasses.replace(options, output=str(tmp_path / "other"))
+    options.trainer.devices = 2
+    with pytest.raises(InputError, match="normalises over its batch"):
+        train_reconstruction(options)
+
+
+def test_spectra_of_another_grid_are_refused(tmp_path):
+    curves = make_curves()
+    for name, limits in (("spectra.h5", (0.1, 0.8)), ("other.h5", (0.1, 0.9))):
+        write_spectra(tmp_path / name, spectra_of(curves, bins=16, frequency_range=limits))
+    options = reconstruction_options(tmp_path)
+    options.data.path, options.data.steps = str(tmp_path / "spectra.h5"), None
+    options.model.name, options.model.arguments = "mlp", {"encoder_hidden_dims": [8]}
+    options.trainer.max_epochs = 1
+    train_reconstruction(options)
+    run = LoadedReconstruction(tmp_path / "run")
+    assert run.read().x.shape == (24, 16, 1)
+    with pytest.raises(InputError, match=r"from 0.1 to 0.9 per day; the model was trained on 0.1 to 0.8"):
+        run.read(str(tmp_path / "other.h5"))
+
+
+def test_a_table_of_power_is_no_spectrum(tmp_path):
+    with h5py.File(tmp_path / "wind.h5", "w") as file:
+        file["power"] = np.ones((100, 5))
+    assert kind_of(str(tmp_path / "wind.h5")) == "series"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 10])
+def test_one_cycle_of_any_number_of_steps(epochs):
+    class Counted:
+        datamodule = None
+        estimated_stepping_batches = epochs
+
+    options = OptimizerOptions(schedule="one_cycle", learning_rate=1.0, pct_start=0.1)
+    made = make_optimizer([torch.nn.Parameter(torch.zeros(1))], options, Counted())
+    rates = []
+    for _ in range(epochs):
+        rates.append(made["optimizer"].param_groups[0]["lr"])
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert all(0 < rate <= 1 + 1e-6 for rate in rates)
+
+
+def test_names_of_stars_are_no_classes(tmp_path):
+    curves = make_curves(count=40)
+    curves.metadata = {"star": np.array(curves.node_names), "file": np.array([f"{i}.fits" for i in range(40)])}
+    write_light_curves(tmp_path / "curves.h5", curves)
+    options = reconstruction_options(tmp_path)
+    options.trainer.max_epochs = 1
+    assert "by" not in train_reconstruction(options)
+
+
+def test_an_epoch_without_a_validation_error_is_not_the_best(tmp_path):
+    checkpoints = RunCheckpoints(tmp_path, monitor="val_masked")
+    saved = []
+
+    def after(value):
+        trainer = SimpleNamespace(
+            sanity_checking=False,
+            state=SimpleNamespace(fn=TrainerFn.FITTING),
+            callback_metrics={"val_masked": torch.tensor(value)},
+            current_epoch=len(saved),
+            save_checkpoint=lambda *_, **__: saved.append(value),
+        )
+        checkpoints.on_validation_end(trainer, None)
+
+    for value in (float("nan"), 0.5, float("nan"), 0.7):
+        after(value)
+    assert saved[1:] == [0.5]
+    assert checkpoints.best_score == 0.5
 
 
 def test_sums_at_a_horizon_count_points_with_visible_sources_alone():

@@ -32,6 +32,8 @@ class Autoencoder(nn.Module):
           channel may return as :math:`(B, L)`, and ``encoded``, :math:`(B, L', d)` or :math:`(B, d)`
     """
 
+    #: Whether the first half of the latent channels is of a forward, the second of a backward recurrence.
+    bidirectional: ClassVar[bool] = False
     #: Whether the output has the logarithm of a variance of its own, ``log_variance``.
     predicts_variance: ClassVar[bool] = False
 

@@ -73,6 +73,7 @@ class BidirectionalMinGRU(Autoencoder):
         torch.Size([3, 10, 1])
     """
 
+    bidirectional = True
     predicts_variance = True
 
     def __init__(

@@ -14,6 +14,7 @@ from stgraph.errors import InputError
 from stgraph.models.autoencoders import get_autoencoder
 from stgraph.models.autoencoders.base import Autoencoder
 from stgraph.nn.neighbor_context import NeighborContext
+from stgraph.nn.reconstruction_loss import LOG_VARIANCE_RANGE
 
 __all__ = ["SeriesReconstructor"]
 
@@ -40,6 +41,8 @@ class SeriesReconstructor(nn.Module):
         edge_channels: Number of edge attributes.
         bins: Number of bins F of the spectra, for networks of several modalities.
         spectra: Names of the spectra in the batch.
+        frequency_range: Lowest and highest frequency in 1/day of the bins of series that are spectra themselves; kept
+            with the model, so that other spectra can be compared with it.
 
     Shapes:
         - **batch:** as :class:`~stgraph.data.series_loader.SeriesLoader` yields it, with B samples; ``spectra``
@@ -70,6 +73,7 @@ class SeriesReconstructor(nn.Module):
         edge_channels: int = 0,
         bins: int | None = None,
         spectra: Sequence[str] = (),
+        frequency_range: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if channels < 1:
@@ -78,6 +82,7 @@ class SeriesReconstructor(nn.Module):
             raise InputError(f"neighbors is {neighbors}; expected 0 or more")
         self.channels, self.steps, self.uncertainty = channels, steps, uncertainty
         self.spectra = tuple(spectra)
+        self.frequency_range: tuple[float, ...] | None = None if frequency_range is None else tuple(frequency_range)
         self.context: NeighborContext | None = None
         self.context_skip: nn.Linear | None = None
         extra = 0
@@ -123,6 +128,8 @@ class SeriesReconstructor(nn.Module):
         result = {**output, "mean": mean}
         if self.uncertainty and not self.autoencoder.predicts_variance:
             result["log_variance"] = full[..., self.channels :]
+        if "log_variance" in result:
+            result["log_variance"] = result["log_variance"].clamp(*LOG_VARIANCE_RANGE)
         return result
 
     def _modalities(self, batch: Data) -> dict[str, Any]:
