@@ -7,23 +7,21 @@ import math
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.metrics import ForecastMetrics
 from stgraph.models.base import Forecaster
 from stgraph.models.options import LossOptions
-from stgraph.nn.losses import ForecastLoss
+from stgraph.nn.losses import ForecastLoss, LossParts
 from stgraph.tasks.checkpoints import EXTRA, MONITOR
-from stgraph.tasks.optimization import make_optimizer, step_seed
 from stgraph.tasks.options import OptimizerOptions
+from stgraph.tasks.task import SeededTask
 
 __all__ = ["Forecasting"]
 
 
-class Forecasting(LightningModule):
+class Forecasting(SeededTask):
     """Train a forecaster with Adam or AdamW on the loss of :class:`~stgraph.nn.losses.ForecastLoss`.
 
     Every step seeds the random numbers of dropout from the seed, the epoch, the step and the process. So a run that was
@@ -58,18 +56,14 @@ class Forecasting(LightningModule):
         compile: bool = False,
         description: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, seed, description)
         self.model = model
         self.loss = ForecastLoss(**dataclasses.asdict(loss or LossOptions()), quantiles=model.quantiles)
-        self.optimizer_options = optimizer or OptimizerOptions()
-        self.seed = seed
-        self.description = description
         self.val_metrics = ForecastMetrics(model.out_channels, model.horizon, model.quantiles)
         self.test_metrics = ForecastMetrics(model.out_channels, model.horizon, model.quantiles)
         # Bound methods are no submodules: the names of the weights stay the same with and without compilation.
         self._forward_scaled = torch.compile(model.forward_scaled) if compile else model.forward_scaled
         self._epoch_loss = torch.zeros(2, dtype=torch.float64)
-        self._validation: dict[str, float] = {}
 
     def forward(self, batch: Data) -> Tensor:
         """Return the forecast in data units."""
@@ -84,26 +78,18 @@ class Forecasting(LightningModule):
         Raises:
             InputError: If the batch does not fit the model or the loss.
         """
-        self.eval()  # dropout would draw random numbers
+        return self.unused_parameters(lambda: self._total(batch))
+
+    def _total(self, batch: Data) -> Tensor:
         prediction, regulariser = self.model.forward_scaled(batch)
         target, mask = self._target(batch)
-        parts = self.loss(prediction, self.model.scaler.transform(target), mask, batch, regulariser)
-        names, parameters = zip(*((n, p) for n, p in self.named_parameters() if p.requires_grad), strict=True)
-        gradients = torch.autograd.grad(parts.total, parameters, allow_unused=True)
-        self.train()
-        return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
+        parts: LossParts = self.loss(prediction, self.model.scaler.transform(target), mask, batch, regulariser)
+        return parts.total
 
     def on_train_epoch_start(self) -> None:
         """Start the mean of the loss over the epoch, and tell the loader which epoch it is."""
-        set_epoch = getattr(self.trainer.train_dataloader, "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(self.current_epoch)
+        super().on_train_epoch_start()
         self._epoch_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
-        self._validation = {}
-
-    def on_train_batch_start(self, batch: Data, batch_idx: int) -> None:
-        """Seed dropout for this step."""
-        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss of a batch, and ``logged_loss``, its value over all processes."""
@@ -182,10 +168,6 @@ class Forecasting(LightningModule):
         if MONITOR in values:
             text += f"  validation RMSE {values[MONITOR]:.4g}  MAE {values['val_mae']:.4g}"
         return [f"{text}  ({seconds:.1f} s)"]
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the optimizer with the schedule asked for."""
-        return make_optimizer(self.parameters(), self.optimizer_options, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what stgraph needs to build the model again and to continue the mean of the epoch."""

@@ -6,8 +6,6 @@ import math
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -15,8 +13,9 @@ from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
 from stgraph.nn.bounded_horizon import draw_horizon, has_sources, longest_horizon
 from stgraph.nn.reconstruction_loss import LossSums, ReconstructionLoss
 from stgraph.tasks.checkpoints import EXTRA
-from stgraph.tasks.optimization import make_optimizer, step_seed
+from stgraph.tasks.optimization import step_seed
 from stgraph.tasks.options import OptimizerOptions
+from stgraph.tasks.task import SeededTask
 
 __all__ = ["Reconstruction"]
 
@@ -24,7 +23,7 @@ __all__ = ["Reconstruction"]
 _VALIDATION_HORIZONS = (1, 2, 4, 8)
 
 
-class Reconstruction(LightningModule):
+class Reconstruction(SeededTask):
     """Train an autoencoder to reconstruct series, with separate errors on hidden and visible points.
 
     Every step seeds the random numbers of dropout from the seed, the epoch, the step and the process, and masks are a
@@ -62,18 +61,14 @@ class Reconstruction(LightningModule):
         max_horizon: int | None = None,
         spectra_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, seed, description)
         self.model = model
         self.max_horizon, self.spectra_weight = max_horizon, spectra_weight
         self.loss = ReconstructionLoss() if loss is None else loss
-        self.optimizer_options = OptimizerOptions() if optimizer is None else optimizer
-        self.seed = seed
-        self.description = description
         # A bound method is no submodule: the names of the weights stay the same with and without compilation.
         self._reconstruct = torch.compile(model.forward) if compile else model.forward
         self._train_sums = torch.zeros(4, dtype=torch.float64)
         self._val_sums = torch.zeros(4, dtype=torch.float64)
-        self._validation: dict[str, float] = {}
 
     def forward(self, batch: Data) -> dict[str, Any]:
         """Return the reconstruction of the samples of a batch, in scaled units."""
@@ -127,24 +122,12 @@ class Reconstruction(LightningModule):
         Raises:
             InputError: If the batch does not fit the model or the loss.
         """
-        self.eval()  # dropout would draw random numbers
-        total = self._loss(*self._step_sums(batch, self.model(batch), 0))
-        names, parameters = zip(*((n, p) for n, p in self.named_parameters() if p.requires_grad), strict=True)
-        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-        self.train()
-        return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
+        return self.unused_parameters(lambda: self._loss(*self._step_sums(batch, self.model(batch), 0)))
 
     def on_train_epoch_start(self) -> None:
         """Start the means over the epoch, and tell the loader which epoch it is."""
-        set_epoch = getattr(self.trainer.train_dataloader, "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(self.current_epoch)
+        super().on_train_epoch_start()
         self._train_sums = torch.zeros(4, dtype=torch.float64, device=self.device)
-        self._validation = {}
-
-    def on_train_batch_start(self, batch: Data, batch_idx: int) -> None:
-        """Seed dropout for this step."""
-        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Data, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss of a batch, and ``logged_loss``, its value over all processes."""
@@ -222,10 +205,6 @@ class Reconstruction(LightningModule):
             f"{part}_masked": hidden / hidden_count if hidden_count else math.nan,
             f"{part}_unmasked": visible / visible_count if visible_count else math.nan,
         }
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the optimizer with the schedule asked for."""
-        return make_optimizer(self.parameters(), self.optimizer_options, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what stgraph needs to build the model again and to continue the means of the epoch."""

@@ -10,7 +10,8 @@ import torch
 from stgraph.models.options import LossOptions
 from stgraph.nn.losses import ForecastLoss
 from stgraph.tasks.checkpoints import MONITOR, load_forecaster, read_checkpoint
-from stgraph.tasks.forecasting import Forecasting, step_seed
+from stgraph.tasks.forecasting import Forecasting
+from stgraph.tasks.optimization import step_seed
 from stgraph.tasks.options import OptimizerOptions
 from tests.tasks.stand_in import MLPForecaster, make_datamodule, make_series
 from tests.tasks.training import fit, same_bits, weights
