@@ -7,6 +7,7 @@
 #                constraints.txt say when one wants that)
 #   DEMO_ARGS    more arguments for the main job, such as --trainer.max_epochs=2
 #   TEST_ARGS    more arguments for pytest
+#   PROCESSES    processes that share the tests out, each with one thread
 #   WHEELS       a folder with wheels of torch-cluster and torch-scatter, for test-cluster
 
 PYTHON ?= python3
@@ -15,9 +16,12 @@ CLUSTER_VENV ?= .venv-cluster
 TORCH_ARGS ?=
 DEMO_ARGS ?=
 TEST_ARGS ?=
+PROCESSES ?= 2
 WHEELS ?=
 
 INPUTS := pyproject.toml constraints.txt
+# Files stay whole, so that what their tests share is made once.
+PYTEST := -m pytest -n $(PROCESSES) --dist loadfile
 PIP_INSTALL := -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -31,10 +35,10 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/stgraph train --config configs/germany_pm10.yaml --overwrite $(DEMO_ARGS)
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python $(PYTEST) $(TEST_ARGS)
 
 test-cluster: $(CLUSTER_VENV)/.installed-cluster
-	$(CLUSTER_VENV)/bin/python -m pytest $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(CLUSTER_VENV)/bin/python $(PYTEST) $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
