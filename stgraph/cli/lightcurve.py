@@ -85,14 +85,14 @@ def _frequency_range(options: SpectraOptions) -> tuple[float, float] | None:
 def train(options: ReconstructionOptions) -> None:
     """Train an autoencoder."""
     from stgraph.cli.lightcurve_figures import ReconstructionFigures, draw_training
-    from stgraph.tasks.folder import RunFolder
-    from stgraph.tasks.reconstruction_run import output_of, train_reconstruction
+    from stgraph.tasks.folder import RunFolder, reconstruction_output
+    from stgraph.tasks.reconstruction_run import train_reconstruction
 
     figures = ReconstructionFigures(options.trainer.figures_every_n_epochs)
     results = train_reconstruction(options, [figures])
     if not results:  # one of several processes, and not the first
         return
-    folder = RunFolder(output_of(options))
+    folder = RunFolder(reconstruction_output(options))
     print(f"\nMean squared errors on {results['stage']}, scaled\n\n{part_table(results)}")
     draw_training(folder)
     print(f"\nEverything about this run is in {short(folder.path)}")

@@ -244,11 +244,11 @@ def parse_command(name: str, words: Sequence[str]) -> Any:
 
     options = read(words)
     if name.endswith("train") and options.resume:
-        from stgraph.tasks.folder import RunFolder, default_output
+        from stgraph.tasks.folder import RunFolder, default_output, reconstruction_output
 
-        output = options.output or (options.data.path and default_output(options.data.path))
-        if output and name != "train" and options.output is None:
-            output += f"-{options.model.name}"
+        output = options.output
+        if not output and options.data.path:
+            output = default_output(options.data.path) if name == "train" else reconstruction_output(options)
         if output and RunFolder(output).is_run:
             options = read(["--config", str(RunFolder(output).config), *words])
     return options

@@ -17,7 +17,7 @@ from stgraph.data.times import as_time
 from stgraph.data.values import read_series
 from stgraph.errors import InputError
 
-__all__ = ["from_array", "series_of", "to_array", "windows_to_array"]
+__all__ = ["from_array", "observed_entries", "series_of", "to_array", "windows_to_array"]
 
 _FloatArray = npt.NDArray[np.float32]
 
@@ -139,6 +139,22 @@ def series_of(data: Data) -> Tensor:
         found = f"the shape {tuple(x.shape)}" if isinstance(x, Tensor) else "none"
         raise InputError(f"data must have values x of the shape (N, T, C), got {found}")
     return x
+
+
+def observed_entries(data: Data) -> Tensor:
+    """Which values of a graph were observed ``[N, T, C]``: all without a mask, and none behind the end of a series.
+
+    Examples:
+        >>> observed_entries(Data(x=torch.zeros(2, 3, 1), length=torch.tensor([3, 1])))[..., 0]
+        tensor([[ True,  True,  True],
+                [ True, False, False]])
+    """
+    mask: Tensor | None = data.get("mask")
+    observed = torch.ones_like(data.x, dtype=torch.bool) if mask is None else mask
+    if data.get("length") is None:
+        return observed
+    real: Tensor = torch.arange(data.x.shape[1]) < data.length[:, None]
+    return observed & real[..., None]
 
 
 def windows_to_array(

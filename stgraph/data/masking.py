@@ -25,6 +25,10 @@ class Masking:
     min_mask_ratio: float = 0.1
     max_mask_ratio: float = 0.7
 
+    def largest_block(self, steps: int) -> int:
+        """Return the length of the longest block of series of ``steps`` points."""
+        return max(steps // 4, self.min_block_size) if self.max_block_size is None else self.max_block_size
+
     def check(self, steps: int | None = None) -> None:
         """Refuse values that cannot be used, on series of ``steps`` points where they are known.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stgraph.data.graph import series_of
+from stgraph.data.graph import observed_entries, series_of
 from stgraph.data.masking import Masking
 from stgraph.data.resumable import ResumableLoader
 from stgraph.errors import InputError
@@ -17,7 +17,6 @@ from stgraph.ops.block_masks import block_masks, sample_seeds
 __all__ = ["SeriesLoader"]
 
 _NANOSECONDS_PER_DAY = 86400e9
-_MAX_BLOCK_SHARE = 4
 
 
 class SeriesLoader(ResumableLoader[Data]):
@@ -108,9 +107,9 @@ class SeriesLoader(ResumableLoader[Data]):
         self._edges = _incoming(data, self._own_times) if neighbors else None
         wanted = None
         if hidden is not None:
-            wanted = hidden & _observed(data)
+            wanted = hidden & observed_entries(data)
         elif masking is not None:
-            wanted = _observed(data)
+            wanted = observed_entries(data)
         self._stretches = _Stretches(data, self.steps, stride or self.steps, nodes, wanted)
 
     def __repr__(self) -> str:
@@ -172,10 +171,7 @@ class SeriesLoader(ResumableLoader[Data]):
         else:
             epoch = self._epoch if self.random else 0
             key = batch.node * (self.data.x.shape[1] + 1) + batch.start
-            limits = vars(self.masking)
-            if self.masking.max_block_size is None:
-                largest = max(self.steps // _MAX_BLOCK_SHARE, self.masking.min_block_size)
-                limits = {**limits, "max_block_size": largest}
+            limits = {**vars(self.masking), "max_block_size": self.masking.largest_block(self.steps)}
             drawn = block_masks((~batch.padding).sum(dim=1), self.steps, sample_seeds(self.seed, epoch, key), **limits)
             batch.hidden = drawn.mask[..., None] & batch.mask
             size, ratio = drawn.block_size[:count], drawn.ratio[:count]
@@ -221,16 +217,6 @@ class _Stretches:
         start = (torch.rand(self.node.numel(), generator=generator) * (self._last + 1)).long()
         start = torch.where(self._wanted(self.node, start), start, self._start)
         return torch.stack([self.node, start], dim=1)
-
-
-def _observed(data: Data) -> Tensor:
-    """Observed entries ``[N, T, C]``; padding is not."""
-    mask: Tensor | None = data.get("mask")
-    observed = torch.ones_like(data.x, dtype=torch.bool) if mask is None else mask
-    if data.get("length") is None:
-        return observed
-    real: Tensor = torch.arange(data.x.shape[1]) < data.length[:, None]
-    return observed & real[..., None]
 
 
 def _running_count(mask: Tensor | None, nodes: int, steps: int) -> Tensor | None:

@@ -9,13 +9,14 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 
 from stgraph.errors import CheckpointError
 from stgraph.models import get_model
@@ -29,10 +30,13 @@ __all__ = [
     "RunCheckpoints",
     "build_model",
     "load_forecaster",
+    "load_trained",
     "read_checkpoint",
     "write_atomically",
     "write_tensors",
 ]
+
+M = TypeVar("M", bound=nn.Module)
 
 _logger = logging.getLogger("stgraph")
 
@@ -125,14 +129,30 @@ def load_forecaster(path: str | Path) -> Forecaster:
     Raises:
         CheckpointError: If the file is damaged or was not written by a run.
     """
+    unknown = "does not say which model it holds; expected one written by a run"
+    return load_trained(path, "model", build_model, unknown)
+
+
+def load_trained(path: str | Path, key: str, build: Callable[[Any], M], unknown: str) -> M:
+    """Build the model that a checkpoint describes, and give it its weights.
+
+    Args:
+        path: A ``.ckpt`` file, or the folder of a run, whose best checkpoint is taken.
+        key: Name of the description among what stgraph adds to a checkpoint.
+        build: Builds an untrained model from the description.
+        unknown: What to say of a checkpoint without it.
+
+    Raises:
+        CheckpointError: If the file is damaged, or does not describe its model or fit it.
+    """
     path = Path(path)
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
     checkpoint = read_checkpoint(path)
-    description = checkpoint.get(EXTRA, {}).get("model")
+    description = checkpoint.get(EXTRA, {}).get(key)
     if description is None or "state_dict" not in checkpoint:
-        raise CheckpointError(f"checkpoint {path} does not say which model it holds; expected one written by a run")
-    model = build_model(description)
+        raise CheckpointError(f"checkpoint {path} {unknown}")
+    model = build(description)
     prefix = "model."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:

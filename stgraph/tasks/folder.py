@@ -18,7 +18,17 @@ from stgraph.tasks.options import DATASETS, RunOptions
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["RunFolder", "default_output", "read_config", "read_options", "replace_file", "write_json"]
+    from stgraph.tasks.reconstruction_options import ReconstructionOptions
+
+__all__ = [
+    "RunFolder",
+    "default_output",
+    "read_config",
+    "read_options",
+    "reconstruction_output",
+    "replace_file",
+    "write_json",
+]
 
 #: What may differ between the start of a run and its continuation, as it does not change the result.
 _FREE = {
@@ -44,6 +54,11 @@ def default_output(path: str) -> str:
     ('runs/germany_pm10', 'runs/speed')
     """
     return str(Path("runs") / (path if path in DATASETS else Path(path).name.split(".")[0]))
+
+
+def reconstruction_output(options: ReconstructionOptions) -> str:
+    """Return the folder of a reconstruction run."""
+    return options.output or f"{default_output(str(options.data.path))}-{options.model.name}"
 
 
 class Configuration(Protocol):

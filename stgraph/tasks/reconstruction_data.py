@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch_geometric.data import Data
 
+from stgraph.data.graph import observed_entries
 from stgraph.data.series_loader import SeriesLoader
 from stgraph.data.series_scaling import ScaleSeries
 from stgraph.data.transforms import KNNGraph
@@ -80,7 +81,7 @@ class ReconstructionData(LightningDataModule):
         if not unknown:
             return self.data
         data = copy.copy(self.data)
-        observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
+        observed = observed_entries(data)
         for name in unknown:
             observed = observed & ~self.held[name]
         data.mask = observed
@@ -152,9 +153,8 @@ def split_series(data: Data, val: float, test: float, seed: int) -> dict[str, Te
 def hold_out(data: Data, val: float, test: float, max_block: int, seed: int) -> dict[str, Tensor]:
     """Return the observed entries ``[N, T, C]`` that validation and test hold out: blocks of steps of all channels."""
     nodes, steps, _ = data.x.shape
-    observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
+    observed = observed_entries(data)
     length = torch.full((nodes,), steps) if data.get("length") is None else data.length
-    observed = observed & (torch.arange(steps) < length[:, None])[..., None]
     index = torch.arange(nodes)
     drawn = {}
     for name, draw, share in (("test", _TEST_DRAW, test), ("val", _VAL_DRAW, val / (1 - test))):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from stgraph.data.graph import observed_entries
 from stgraph.data.series_scaling import unscale
 from stgraph.metrics import GaussianMetrics, ReconstructionMetrics, reconstruction_errors
 from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
@@ -150,14 +151,11 @@ def simple_reconstructions(found: Reconstructed, data: ReconstructionData) -> di
 def _training_mean(data: ReconstructionData) -> Tensor:
     """Mean of each place over the training series, ``[T, C]``."""
     train, nodes = data.stage_data("train"), data.nodes["train"]
-    mask = torch.ones_like(train.x, dtype=torch.bool) if train.get("mask") is None else train.mask
+    x, mask = train.x, observed_entries(train)
     if nodes is not None:
-        return _masked_mean(train.x[nodes], mask[nodes])
-    return _masked_mean(train.x, mask)
-
-
-def _masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    return x.masked_fill(~mask, 0.0).sum(dim=0) / mask.sum(dim=0).clamp(min=1)
+        x, mask = x[nodes], mask[nodes]
+    mean: Tensor = x.masked_fill(~mask, 0.0).sum(dim=0) / mask.sum(dim=0).clamp(min=1)
+    return mean
 
 
 def _errors(found: Reconstructed, mean: Tensor) -> dict[str, dict[str, float]]:

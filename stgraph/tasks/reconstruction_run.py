@@ -14,12 +14,12 @@ from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, LambdaCallback
 from torch_geometric.data import Data
 
-from stgraph.errors import CheckpointError, InputError
+from stgraph.errors import InputError
 from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
 from stgraph.nn.reconstruction_loss import ReconstructionLoss
-from stgraph.tasks.checkpoints import EXTRA, RunCheckpoints, read_checkpoint
+from stgraph.tasks.checkpoints import RunCheckpoints, load_trained, read_checkpoint
 from stgraph.tasks.environment import describe_environment, peak_memory_mb
-from stgraph.tasks.folder import RunFolder, default_output, write_json
+from stgraph.tasks.folder import RunFolder, reconstruction_output, write_json
 from stgraph.tasks.logs import RunLog
 from stgraph.tasks.reconstruction import Reconstruction
 from stgraph.tasks.reconstruction_data import STAGES, ReconstructionData
@@ -29,7 +29,7 @@ from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.run import note_resumption
 from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, number_of_devices, quiet_lightning
 
-__all__ = ["load_reconstructor", "output_of", "train_reconstruction", "with_data"]
+__all__ = ["load_reconstructor", "train_reconstruction", "with_data"]
 
 _logger = logging.getLogger("stgraph")
 
@@ -54,7 +54,7 @@ def train_reconstruction(options: ReconstructionOptions, callbacks: list[Callbac
         )
     options = options.resolved()
     options = dataclasses.replace(options, data=resolve_input(options.data))
-    folder, main = RunFolder(output_of(options)), is_main_process()
+    folder, main = RunFolder(reconstruction_output(options)), is_main_process()
     if main:
         folder.check(overwrite=options.overwrite, resume=options.resume)
     seed_everything(options.seed, verbose=False)
@@ -88,20 +88,8 @@ def load_reconstructor(path: str | Path) -> SeriesReconstructor:
     Raises:
         CheckpointError: If the file is damaged or was not written by such a run.
     """
-    path = Path(path)
-    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    checkpoint = read_checkpoint(path)
-    description = checkpoint.get(EXTRA, {}).get("reconstructor")
-    if description is None or "state_dict" not in checkpoint:
-        raise CheckpointError(f"checkpoint {path} holds no autoencoder of a reconstruction run")
-    model = SeriesReconstructor(**description)
-    prefix = "model."
-    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"checkpoint {path} does not fit its model: {error}") from error
-    return model.eval()
+    unknown = "holds no autoencoder of a reconstruction run"
+    return load_trained(path, "reconstructor", lambda description: SeriesReconstructor(**description), unknown)
 
 
 def describe_reconstructor(options: ReconstructionOptions, data: ReconstructionData) -> dict[str, Any]:
@@ -119,11 +107,6 @@ def describe_reconstructor(options: ReconstructionOptions, data: ReconstructionD
         "spectra": [] if spectra is None else list(data.data.spectra_names),
         "frequency_range": frequency_range(data.data),
     }
-
-
-def output_of(options: ReconstructionOptions) -> str:
-    """Return the folder of a run."""
-    return options.output or f"{default_output(str(options.data.path))}-{options.model.name}"
 
 
 def with_data(options: ReconstructionOptions, **changes: Any) -> ReconstructionOptions:
@@ -206,10 +189,9 @@ class _Run:
         _logger.info("Model parameters: %s", f"{self.parameters:,}")
         _logger.info("Starting training for %d epochs...", options.trainer.max_epochs)
         masking = options.masking
-        largest = masking.max_block_size or max(self.data.steps // 4, masking.min_block_size)
         text = "Dynamic masking: block size [%d, %d], mask ratio [%.0f%%, %.0f%%]"
         ratios = 100 * masking.min_mask_ratio, 100 * masking.max_mask_ratio
-        _logger.info(text, masking.min_block_size, largest, *ratios)
+        _logger.info(text, masking.min_block_size, masking.largest_block(self.data.steps), *ratios)
 
     @property
     def stages(self) -> list[str]:

@@ -26,7 +26,7 @@ from stgraph.errors import CheckpointError, InputError, OutputExistsError
 from stgraph.models.autoencoders import SeriesReconstructor
 from stgraph.nn.reconstruction_loss import ReconstructionLoss
 from stgraph.tasks.checkpoints import RunCheckpoints, read_checkpoint, write_tensors
-from stgraph.tasks.folder import RunFolder, read_options
+from stgraph.tasks.folder import RunFolder, read_options, reconstruction_output
 from stgraph.tasks.optimization import make_optimizer
 from stgraph.tasks.options import OptimizerOptions
 from stgraph.tasks.reconstruction import Reconstruction
@@ -34,7 +34,7 @@ from stgraph.tasks.reconstruction_data import ReconstructionData
 from stgraph.tasks.reconstruction_inference import LoadedReconstruction
 from stgraph.tasks.reconstruction_input import kind_of, with_spectra
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
-from stgraph.tasks.reconstruction_run import load_reconstructor, output_of, train_reconstruction
+from stgraph.tasks.reconstruction_run import load_reconstructor, train_reconstruction
 from stgraph.tasks.reproduce import reproduce_run
 from tests.tasks.small_reconstructions import make_curves, reconstruction_options, write_curves
 
@@ -254,7 +254,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
 def test_the_default_folder_names_data_and_model():
     options = ReconstructionOptions()
     options.data.path, options.model.name = "data/curves.h5", "mlp"
-    assert output_of(options).replace(os.sep, "/") == "runs/curves-mlp"
+    assert reconstruction_output(options).replace(os.sep, "/") == "runs/curves-mlp"
 
 
 @pytest.mark.parametrize("name", ["transformer", "unet", "mlp", "mingru"])
