@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 
+from stgraph.cli.anomaly_tables import anomaly_summary
 from stgraph.cli.parser import describe_arguments
 from stgraph.cli.tables import error_table, format_share, part_table, seed_table
 from stgraph.data.light_curves import read_light_curves, read_spectra
@@ -17,6 +18,7 @@ from stgraph.errors import InputError
 from stgraph.models import MODELS
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import PRESETS, SpecTraNetOptions, nearest_name
+from stgraph.tasks.anomaly_options import AnomalyOptions
 from stgraph.tasks.folder import RunFolder, read_config, read_options
 from stgraph.tasks.options import DATASETS, DataOptions
 from stgraph.tasks.reconstruction_input import kind_of, spectra_in
@@ -167,6 +169,8 @@ def describe_run(folder: RunFolder) -> str:
     """
     if folder.is_reconstruction:
         return _describe_reconstruction(folder)
+    if folder.is_anomaly:
+        return _describe_anomalies(folder)
     options = read_config(folder.config)
     data = options.data
     lines = [
@@ -194,6 +198,17 @@ def _describe_reconstruction(folder: RunFolder) -> str:
     results: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))
     lines.append(f"{results['parameters']} parameters, {results['epochs']} epochs")
     return "\n".join([*lines, "", f"Mean squared errors on {results['stage']}, scaled", "", part_table(results)])
+
+
+def _describe_anomalies(folder: RunFolder) -> str:
+    options = read_options(folder.config, AnomalyOptions)
+    lines = [f"anomaly run of {options.detector.name} on {options.data.path}", f"seed {options.seed}"]
+    if not folder.results.is_file():
+        return "\n".join([*lines, _state(folder)])
+    results: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))
+    if options.trains:
+        lines.append(f"{results['parameters']} parameters, {results['epochs']} epochs")
+    return "\n".join([*lines, "", anomaly_summary(results)])
 
 
 def describe_model(name: str) -> str:

@@ -179,10 +179,69 @@ COMMANDS: dict[str, Command] = {
   stgraph lightcurve plot runs/curves-transformer
   stgraph lightcurve plot latents.h5 --method tsne --color lc_type""",
     ),
+    "anomaly mock": Command(
+        "stgraph.cli.anomaly_options:MockSpectraOptions",
+        "stgraph.cli.anomaly:mock",
+        "write mock spectra of galaxies",
+        ("output",),
+        (),
+        """examples:
+  stgraph anomaly mock galaxies.h5 --n 600""",
+    ),
+    "anomaly inject": Command(
+        "stgraph.cli.anomaly_options:InjectOptions",
+        "stgraph.cli.anomaly:inject",
+        "put anomalies into spectra, with labels",
+        ("input", "output"),
+        (),
+        """examples:
+  stgraph anomaly inject galaxies.h5 labelled.h5 --kinds line,step --fraction 0.1""",
+    ),
+    "anomaly train": Command(
+        "stgraph.tasks.anomaly_options:AnomalyOptions",
+        "stgraph.cli.anomaly:train",
+        "learn what is normal in spectra, sensors or grids, and find what is not",
+        ("data.path",),
+        (),
+        """examples:
+  stgraph anomaly train galaxies.h5
+  stgraph anomaly train galaxies.h5 --detector.name autoencoder --model.preset documented
+  stgraph anomaly train germany_pm10""",
+    ),
+    "anomaly detect": Command(
+        "stgraph.cli.anomaly_options:DetectOptions",
+        "stgraph.cli.anomaly:detect",
+        "find anomalies in other data by a run",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph anomaly detect runs/galaxies-anomalies labelled.h5""",
+    ),
+    "anomaly plot": Command(
+        "stgraph.cli.anomaly_options:PlotAnomaliesOptions",
+        "stgraph.cli.anomaly_figures:plot",
+        "pictures of anomalies, with the sky around the objects",
+        ("run", "data"),
+        (),
+        """examples:
+  stgraph anomaly plot runs/galaxies-anomalies --only_anomalous --image_provider sdss""",
+    ),
+    "anomaly report": Command(
+        "stgraph.cli.anomaly_options:ReportAnomaliesOptions",
+        "stgraph.cli.anomaly:report",
+        "one HTML file with scores and pictures of a run",
+        ("run",),
+        (),
+        """examples:
+  stgraph anomaly report runs/galaxies-anomalies""",
+    ),
 }
 
 #: Commands of several words, by their first word.
-GROUPS: dict[str, str] = {"lightcurve": "light curves and their spectra, and autoencoders that fill gaps of any series"}
+GROUPS: dict[str, str] = {
+    "lightcurve": "light curves and their spectra, and autoencoders that fill gaps of any series",
+    "anomaly": "anomalies of spectra, of networks of sensors and of grids",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,11 +303,12 @@ def parse_command(name: str, words: Sequence[str]) -> Any:
 
     options = read(words)
     if name.endswith("train") and options.resume:
-        from stgraph.tasks.folder import RunFolder, default_output, reconstruction_output
+        from stgraph.tasks.folder import RunFolder, anomaly_output, default_output, reconstruction_output
 
         output = options.output
         if not output and options.data.path:
-            output = default_output(options.data.path) if name == "train" else reconstruction_output(options)
+            outputs = {"lightcurve train": reconstruction_output, "anomaly train": anomaly_output}
+            output = outputs[name](options) if name in outputs else default_output(options.data.path)
         if output and RunFolder(output).is_run:
             options = read(["--config", str(RunFolder(output).config), *words])
     return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal, get_args
 
 import torch
@@ -14,7 +15,9 @@ from stgraph.errors import InputError, InputTypeError
 
 __all__ = ["ScaleSeries", "ScalingMethod", "unscale"]
 
-ScalingMethod = Literal["robust", "standard", "climatology", "none"]
+ScalingMethod = Literal["robust", "standard", "climatology", "minmax", "none"]
+
+_logger = logging.getLogger("stgraph")
 
 # Entries sorted at a time.
 _CHUNK = 2**24
@@ -32,7 +35,9 @@ class ScaleSeries(BaseTransform):
     Args:
         method: ``"robust"``: median and interquartile range; ``"standard"``: mean and standard deviation;
             ``"climatology"``: the mean of each slot of the cycle (a node's own, drawn a little towards the others'
-            where it has few observations) and the standard deviation of what is left; ``"none"``: 0 and 1.
+            where it has few observations) and the standard deviation of what is left; ``"minmax"``: smallest and
+            largest value, which become 0 and 1 (a constant series becomes 0, with a warning of the logger
+            ``stgraph``); ``"none"``: 0 and 1.
         steps_per_cycle: Number of slots S of the cycle, for ``"climatology"``; step t belongs to slot t mod S.
         fit_mask: Observed entries :math:`(N, T, C)` that tell centre and spread; all observed ones by default.
 
@@ -78,10 +83,13 @@ class ScaleSeries(BaseTransform):
         elif self.method == "none":
             center, scale = x.new_zeros(x.shape[0], 1, x.shape[2]), x.new_ones(x.shape[0], 1, x.shape[2])
         else:
-            center, scale = (_quartiles if self.method == "robust" else _moments)(x, known)
+            center, scale = _STATISTICS[self.method](x, known)
         center, scale = _complete(center), _complete(scale)
         rounding = torch.finfo(x.dtype).eps * center.abs().amax(dim=1, keepdim=True)
-        scale = torch.where(scale > rounding, scale, 1.0)
+        spread = scale > rounding
+        if self.method == "minmax":
+            _warn_of_constant(~spread & known.any(dim=1, keepdim=True))
+        scale = torch.where(spread, scale, 1.0)
         data.x = ((x - _at_steps(center, torch.arange(x.shape[1]))) / scale).masked_fill(~mask, 0.0)
         data.center, data.scale = center, scale
         if data.get("flux_error") is not None:
@@ -113,6 +121,12 @@ def unscale(values: Tensor, data: Data, node: Tensor, start: Tensor, *, spread: 
     return scaled + center
 
 
+def _warn_of_constant(constant: Tensor) -> None:
+    count = int(constant.sum())
+    if count:
+        _logger.warning("%d of %d series are constant; they are scaled to 0", count, constant.numel())
+
+
 def _at_steps(center: Tensor, steps: Tensor) -> Tensor:
     return center if center.shape[1] == 1 else center[:, steps % center.shape[1]]
 
@@ -122,6 +136,13 @@ def _moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     mean = x.double().masked_fill(~mask, 0.0).sum(dim=1, keepdim=True) / count  # NaN where nothing was observed
     square = (x - mean).square().masked_fill(~mask, 0.0).sum(dim=1, keepdim=True) / count
     return mean.to(x.dtype), square.sqrt().to(x.dtype)
+
+
+def _extremes(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    low = x.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
+    high = x.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
+    known = mask.any(dim=1, keepdim=True)
+    return low.masked_fill(~known, torch.nan), (high - low).masked_fill(~known, torch.nan)
 
 
 def _quartiles(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,3 +181,6 @@ def _complete(value: Tensor) -> Tensor:
     """Replace NaN by the median over the nodes, or 0 where no node has a value."""
     usual = value.nanmedian(dim=0, keepdim=True).values.nan_to_num(0.0)
     return torch.where(value.isnan(), usual, value)
+
+
+_STATISTICS = {"robust": _quartiles, "standard": _moments, "minmax": _extremes}

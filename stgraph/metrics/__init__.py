@@ -1,5 +1,6 @@
 """Metrics of forecasts and reconstructions, masked and accumulated exactly over batches and processes."""
 
+from stgraph.metrics.anomaly import detection_delay, detection_scores, region_iou, scores_by_kind
 from stgraph.metrics.forecast import ForecastMetrics
 from stgraph.metrics.gaussian import GaussianMetrics, gaussian_scores
 from stgraph.metrics.geographic import AnomalyCorrelation, LatitudeWeightedRMSE, latitude_weights
@@ -31,12 +32,16 @@ __all__ = [
     "Ranks",
     "ReconstructionMetrics",
     "block_bootstrap",
+    "detection_delay",
+    "detection_scores",
     "diebold_mariano",
     "friedman_ranks",
     "gaussian_scores",
     "holm",
     "latitude_weights",
     "reconstruction_errors",
+    "region_iou",
+    "scores_by_kind",
     "seasonal_naive_scale",
     "window_losses",
 ]

@@ -12,6 +12,7 @@ from stgraph.nn.reconstruction_loss import ReconstructionLoss
 from stgraph.nn.residual import ResidualBlock
 from stgraph.nn.scalers import LogScaler, MinMaxScaler, RobustScaler, Scaler, StandardScaler, make_scaler
 from stgraph.nn.sfe import SFE
+from stgraph.nn.spectral_loss import SpectralLoss
 from stgraph.nn.temporal import TemporalEncoder
 from stgraph.nn.tgating import TGating
 from stgraph.nn.time import PeriodicTimeEmbedding
@@ -39,6 +40,7 @@ __all__ = [
     "SelfAttention",
     "SpectralDecoder",
     "SpectralEncoder",
+    "SpectralLoss",
     "StandardScaler",
     "TGating",
     "TemporalEncoder",

@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stgraph.report.anomaly import plot_combined_spectra, plot_reconstruction_error_distribution, plot_spectra
+    from stgraph.report.anomaly_series import flagged_share_map, score_overview, series_anomalies
     from stgraph.report.benchmark import write_benchmark_report
     from stgraph.report.figures import (
         error_map,
@@ -18,25 +20,42 @@ if TYPE_CHECKING:
     from stgraph.report.html import write_report
     from stgraph.report.latents import latent_picture
     from stgraph.report.reconstruction import error_boxes, reconstruction_grid
+    from stgraph.report.sky_images import SkyImages, sky_image
 
 __all__ = [
+    "SkyImages",
     "error_boxes",
     "error_map",
+    "flagged_share_map",
     "forecasts_at_nodes",
     "horizon_errors",
     "latent_picture",
     "node_errors",
+    "plot_combined_spectra",
+    "plot_reconstruction_error_distribution",
+    "plot_spectra",
     "reconstruction_grid",
     "save_figure",
+    "score_overview",
+    "series_anomalies",
+    "sky_image",
     "training_curves",
     "write_benchmark_report",
     "write_report",
 ]
 
 _MODULES = dict.fromkeys(__all__, "figures") | {
+    "SkyImages": "sky_images",
     "error_boxes": "reconstruction",
+    "flagged_share_map": "anomaly_series",
     "latent_picture": "latents",
+    "plot_combined_spectra": "anomaly",
+    "plot_reconstruction_error_distribution": "anomaly",
+    "plot_spectra": "anomaly",
     "reconstruction_grid": "reconstruction",
+    "score_overview": "anomaly_series",
+    "series_anomalies": "anomaly_series",
+    "sky_image": "sky_images",
     "write_benchmark_report": "benchmark",
     "write_report": "html",
 }

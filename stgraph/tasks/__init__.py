@@ -6,6 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stgraph.tasks.anomaly import Anomaly
+    from stgraph.tasks.anomaly_inference import LoadedAnomaly
+    from stgraph.tasks.anomaly_options import AnomalyOptions
+    from stgraph.tasks.anomaly_run import load_spectral_autoencoder, train_anomaly
     from stgraph.tasks.calibration import calibrate_quantiles
     from stgraph.tasks.checkpoints import AtomicCheckpointIO, load_forecaster
     from stgraph.tasks.forecasting import Forecasting
@@ -20,8 +24,11 @@ if TYPE_CHECKING:
     from stgraph.tasks.run import train
 
 __all__ = [
+    "Anomaly",
+    "AnomalyOptions",
     "AtomicCheckpointIO",
     "Forecasting",
+    "LoadedAnomaly",
     "LoadedReconstruction",
     "LoadedRun",
     "Reconstruction",
@@ -31,15 +38,20 @@ __all__ = [
     "cross_validate_latents",
     "load_forecaster",
     "load_reconstructor",
+    "load_spectral_autoencoder",
     "read_latents",
     "train",
+    "train_anomaly",
     "train_reconstruction",
     "write_latents",
 ]
 
 _MODULES = {
+    "Anomaly": "anomaly",
+    "AnomalyOptions": "anomaly_options",
     "AtomicCheckpointIO": "checkpoints",
     "Forecasting": "forecasting",
+    "LoadedAnomaly": "anomaly_inference",
     "LoadedReconstruction": "reconstruction_inference",
     "LoadedRun": "inference",
     "Reconstruction": "reconstruction",
@@ -49,8 +61,10 @@ _MODULES = {
     "cross_validate_latents": "latent_regression",
     "load_forecaster": "checkpoints",
     "load_reconstructor": "reconstruction_run",
+    "load_spectral_autoencoder": "anomaly_run",
     "read_latents": "latents",
     "train": "run",
+    "train_anomaly": "anomaly_run",
     "train_reconstruction": "reconstruction_run",
     "write_latents": "latents",
 }

@@ -60,7 +60,7 @@ def check_readable(run: RunFolder) -> None:
     Raises:
         InputError: If it is.
     """
-    for path in (run.results, run.errors if run.is_reconstruction else run.predictions):
+    for path in (run.results, _predictions_file(run)):
         if not path.is_file():
             raise InputError(f"{run.path} is not the folder of a finished run: it has no {path.name}")
     for read in _READERS.values():
@@ -111,15 +111,22 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _weights(run: RunFolder) -> dict[tuple[str, str], Any]:
-    """Return the tensors of the checkpoints; a model without parameters has no last one."""
+    """Return the tensors of the checkpoints; a model without parameters has no last one, a detector may have none."""
     values: dict[tuple[str, str], Any] = {}
-    for path in (run.best, run.last):
-        if path == run.best or path.is_file():
-            state = read_checkpoint(path).get("state_dict")
-            if not isinstance(state, dict):
-                raise CheckpointError(f"checkpoint {path} has no weights")
-            values |= {(path.name, name): tensor for name, tensor in state.items()}
+    files = {run.detector: "state"} if run.is_anomaly else {run.best: "state_dict"}
+    files |= {path: "state_dict" for path in (run.best, run.last) if path.is_file()}
+    for path, key in files.items():
+        state = read_checkpoint(path).get(key)
+        if not isinstance(state, dict):
+            raise CheckpointError(f"checkpoint {path} has no weights")
+        values |= {(path.name, name): tensor for name, tensor in state.items()}
     return values
+
+
+def _predictions_file(run: RunFolder) -> Path:
+    if run.is_anomaly:
+        return run.anomalies
+    return run.errors if run.is_reconstruction else run.predictions
 
 
 def _predictions(run: RunFolder) -> dict[tuple[str, str], Any]:
@@ -127,10 +134,11 @@ def _predictions(run: RunFolder) -> dict[tuple[str, str], Any]:
         # Names and classes are text; numbers are written so that all their bits can be read back.
         lines = run.errors.read_text(encoding="utf-8").splitlines()
         return {(run.errors.name, f"row {number}"): line for number, line in enumerate(lines)}
-    path = run.predictions
+    path = _predictions_file(run)
     try:
         with np.load(path, allow_pickle=False) as saved:
-            return {(path.name, name): torch.from_numpy(saved[name]) for name in saved.files}
+            arrays = {(path.name, name): saved[name] for name in saved.files}
+        return {k: v.tolist() if v.dtype.kind == "U" else torch.from_numpy(v) for k, v in arrays.items()}
     except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 

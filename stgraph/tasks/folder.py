@@ -18,10 +18,12 @@ from stgraph.tasks.options import DATASETS, RunOptions
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from stgraph.tasks.anomaly_options import AnomalyOptions
     from stgraph.tasks.reconstruction_options import ReconstructionOptions
 
 __all__ = [
     "RunFolder",
+    "anomaly_output",
     "default_output",
     "read_config",
     "read_options",
@@ -61,6 +63,11 @@ def reconstruction_output(options: ReconstructionOptions) -> str:
     return options.output or f"{default_output(str(options.data.path))}-{options.model.name}"
 
 
+def anomaly_output(options: AnomalyOptions) -> str:
+    """Return the folder of an anomaly run."""
+    return options.output or f"{default_output(str(options.data.path))}-anomalies"
+
+
 class Configuration(Protocol):
     """The options of a task: a dataclass that a dictionary of plain values makes again."""
 
@@ -91,6 +98,9 @@ class RunFolder:
         self.results = self.path / "results.json"
         self.predictions = self.path / "predictions.npz"
         self.errors = self.path / "errors.csv"
+        self.detector = self.path / "detector.pt"
+        self.anomalies = self.path / "anomalies.npz"
+        self.scores = self.path / "scores.csv"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
         self._replaced: Path | None = None
@@ -113,13 +123,21 @@ class RunFolder:
     @property
     def is_reconstruction(self) -> bool:
         """Whether the run is one of reconstruction, whose options have a group for the masks."""
+        return self._has_group("masking")
+
+    @property
+    def is_anomaly(self) -> bool:
+        """Whether the run is one of anomalies, whose options have a group for the detector."""
+        return self._has_group("detector")
+
+    def _has_group(self, name: str) -> bool:
         if not self.is_run:
             return False
         try:
             values = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):  # whoever reads the options says so
             return False
-        return isinstance(values, dict) and "masking" in values
+        return isinstance(values, dict) and name in values
 
     def check(self, *, overwrite: bool, resume: bool) -> None:
         """Refuse a folder that cannot be used, before anything is done.

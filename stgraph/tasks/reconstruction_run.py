@@ -29,7 +29,7 @@ from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.run import note_resumption
 from stgraph.tasks.trainer import device_of, is_main_process, make_trainer, number_of_devices, quiet_lightning
 
-__all__ = ["load_reconstructor", "train_reconstruction", "with_data"]
+__all__ = ["load_reconstructor", "train_reconstruction", "training_summary", "with_data"]
 
 _logger = logging.getLogger("stgraph")
 
@@ -216,7 +216,7 @@ class _Run:
             "parameters": self.parameters,
             "stage": stage,
             **errors,
-            **_training_summary(self.trainer),
+            **training_summary(self.trainer),
             "seed": self.options.seed,
             "peak_memory_mb": peak_memory_mb(),
             "threads": torch.get_num_threads(),
@@ -225,7 +225,8 @@ class _Run:
         return results
 
 
-def _training_summary(trainer: Trainer) -> dict[str, Any]:
+def training_summary(trainer: Trainer) -> dict[str, Any]:
+    """Return how long the epochs took, and which was the best."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     log = next(c for c in callbacks if isinstance(c, RunLog))
     checkpoints = next(c for c in callbacks if isinstance(c, RunCheckpoints))

@@ -10,11 +10,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from stgraph.errors import InputError, OutputExistsError
+from stgraph.tasks.anomaly_options import AnomalyOptions
+from stgraph.tasks.anomaly_run import prepare_run, train_anomaly
 from stgraph.tasks.bitwise import Difference, check_readable, compare_runs, read_json
 from stgraph.tasks.environment import describe_environment
 from stgraph.tasks.folder import RunFolder, read_options
@@ -27,6 +29,9 @@ from stgraph.tasks.run import prepare, train
 from stgraph.tasks.trainer import number_of_devices
 
 __all__ = ["Reproduction", "ReproductionDifference", "reproduce_run"]
+
+#: Options of any task.
+Options: TypeAlias = RunOptions | ReconstructionOptions | AnomalyOptions
 
 _logger = logging.getLogger("stgraph")
 
@@ -48,8 +53,9 @@ class Reproduction:
     Args:
         run: Folder of the run.
         repeated: Folder of the repetition; ``None`` if it was not kept.
-        weights: What differs in the tensors of ``best.ckpt`` and ``last.ckpt``.
-        predictions: What differs in ``predictions.npz``, or of a reconstruction run in ``errors.csv``.
+        weights: What differs in the tensors of ``best.ckpt`` and ``last.ckpt``, and of ``detector.pt``.
+        predictions: What differs in ``predictions.npz``, of a reconstruction run in ``errors.csv``, of an anomaly run in
+            ``anomalies.npz``.
         metrics: What differs in ``results.json`` and ``metrics.csv``.
         environment: What differs in the environment, in the data and in the seed, with both values.
     """
@@ -102,14 +108,16 @@ def reproduce_run(
         return [_reproduce(run, place / run.path.relative_to(folder.path), device, kept) for run in runs]
 
 
-def _options_of(folder: RunFolder) -> RunOptions | ReconstructionOptions:
+def _options_of(folder: RunFolder) -> Options:
+    if folder.is_anomaly:
+        return read_options(folder.config, AnomalyOptions)
     if folder.is_reconstruction:
         return read_options(folder.config, ReconstructionOptions)
     return read_options(folder.config, RunOptions)
 
 
-def _runs(folder: RunFolder, options: RunOptions | ReconstructionOptions) -> list[RunFolder]:
-    if isinstance(options, ReconstructionOptions) or options.seeds == 1:
+def _runs(folder: RunFolder, options: Options) -> list[RunFolder]:
+    if not isinstance(options, RunOptions) or options.seeds == 1:
         return [folder]
     seeds = range(options.seed, options.seed + options.seeds)
     return [RunFolder(folder.path / f"seed_{seed}") for seed in seeds]
@@ -166,13 +174,17 @@ def _reproduce(run: RunFolder, place: Path, device: str | None, kept: bool) -> R
             _logger.info("differs from the run: %s", line)
         if isinstance(again, RunOptions):
             train(again)
+        elif isinstance(again, AnomalyOptions):
+            train_anomaly(again)
         else:
             train_reconstruction(again)
     repeated = RunFolder(place)
     return Reproduction(run.path, place if kept else None, **compare_runs(run, repeated), environment=environment)
 
 
-def _environment(options: RunOptions | ReconstructionOptions) -> dict[str, Any]:
+def _environment(options: Options) -> dict[str, Any]:
+    if isinstance(options, AnomalyOptions):
+        return describe_environment(options.seed, prepare_run(options)[1])
     if isinstance(options, ReconstructionOptions):
         return describe_environment(options.seed, ReconstructionData(read_input(options.data), options).data)
     _, datamodule = prepare(options)
@@ -191,7 +203,7 @@ def _threads(number: int | None) -> Iterator[None]:
 
 
 def _environment_differences(
-    options: RunOptions | ReconstructionOptions, recorded: Mapping[str, Any], now: Mapping[str, Any]
+    options: Options, recorded: Mapping[str, Any], now: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Compare what the run recorded; older ones recorded less."""
     lines = []

@@ -14,7 +14,7 @@ from stgraph.data import series_scaling
 from stgraph.data.series_scaling import ScaleSeries, unscale
 from stgraph.errors import InputError, InputTypeError
 
-METHODS = ("robust", "standard", "climatology", "none")
+METHODS = ("robust", "standard", "climatology", "minmax", "none")
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -60,6 +60,31 @@ def test_standard_is_mean_and_standard_deviation():
         assert (again.mean(), again.std()) == (pytest.approx(0, abs=1e-12), pytest.approx(1, rel=1e-12))
 
 
+def test_minmax_takes_the_observed_values_to_zero_and_one():
+    data = series()
+    data.flux_error = torch.ones_like(data.x)
+    scaled = ScaleSeries("minmax")(data)
+    for n, c, values in each(data):
+        assert scaled.center[n, 0, c].item() == values.min()
+        assert scaled.scale[n, 0, c].item() == values.max() - values.min()
+        again = scaled.x[n, data.mask[n, :, c], c]
+        assert (again.min().item(), again.max().item()) == (0, pytest.approx(1, rel=1e-15))
+    assert torch.equal(scaled.flux_error, (1 / scaled.scale).expand_as(data.x))
+
+
+def test_minmax_of_a_constant_series_is_zero_with_a_warning(caplog):
+    data = Data(x=torch.tensor([[[2.0], [2.0], [9.0]], [[1.0], [2.0], [3.0]], [[0.0], [0.0], [0.0]]]))
+    data.mask = torch.tensor([[True, True, False], [True, True, True], [False, False, False]]).unsqueeze(2)
+    with caplog.at_level("WARNING", logger="stgraph"):
+        scaled = ScaleSeries("minmax")(data)
+    assert scaled.x[..., 0].tolist() == [[0, 0, 0], [0, 0.5, 1], [0, 0, 0]]
+    assert scaled.scale[0].item() == 1
+    assert [record.getMessage() for record in caplog.records] == ["1 of 3 series are constant; they are scaled to 0"]
+    caplog.clear()
+    ScaleSeries("minmax")(series())
+    assert not caplog.records
+
+
 def test_climatology_with_many_observations_is_the_mean_of_each_slot():
     cycle = random(2, 3, 1)
     data = Data(x=cycle.repeat(1, 400, 1) + 0.1 * random(2, 1200, 1, seed=3))
@@ -86,7 +111,7 @@ def test_climatology_draws_slots_of_few_observations_to_the_cycle_of_the_others(
         assert center[3, s] == pytest.approx(np.median(mean) + common, rel=1e-12)
 
 
-@pytest.mark.parametrize("method", ["robust", "standard"])
+@pytest.mark.parametrize("method", ["robust", "standard", "minmax"])
 def test_a_node_without_observations_takes_the_median_of_the_others(method):
     scaled = scaler(method)(series(nodes=6))
     assert torch.equal(scaled.center[-1], scaled.center[:-1].median(dim=0).values)
@@ -148,7 +173,7 @@ def test_unscale_is_the_inverse(method):
 
 def test_a_spread_of_zero_counts_as_one():
     data = Data(x=torch.tensor([[[2.0], [2.0], [2.0]], [[1.0], [2.0], [3.0]]]))
-    for method in ("robust", "standard"):
+    for method in ("robust", "standard", "minmax"):
         scaled = scaler(method)(data)
         assert scaled.scale[0].item() == 1
         assert scaled.x[0].tolist() == [[0], [0], [0]]

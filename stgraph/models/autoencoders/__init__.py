@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from stgraph.models.autoencoders.mlp import MLPAutoencoder
     from stgraph.models.autoencoders.multimodal import MultimodalAutoencoder
     from stgraph.models.autoencoders.reconstructor import SeriesReconstructor
+    from stgraph.models.autoencoders.reset import reset_training_state
+    from stgraph.models.autoencoders.spectral_cnn import SPECTRAL_CNN_PRESETS, SpectralCNNAutoencoder
     from stgraph.models.autoencoders.transformer import HierarchicalTransformer
     from stgraph.models.autoencoders.unet import UNetAutoencoder
 
 __all__ = [
     "AUTOENCODERS",
+    "SPECTRAL_CNN_PRESETS",
     "Autoencoder",
     "BidirectionalMinGRU",
     "HierarchicalMinGRU",
@@ -25,8 +28,10 @@ __all__ = [
     "MLPAutoencoder",
     "MultimodalAutoencoder",
     "SeriesReconstructor",
+    "SpectralCNNAutoencoder",
     "UNetAutoencoder",
     "get_autoencoder",
+    "reset_training_state",
 ]
 
 #: Every autoencoder by the name that configuration files use, as ``module:class``.
@@ -39,9 +44,13 @@ AUTOENCODERS: dict[str, str] = {
     "unet": "stgraph.models.autoencoders.unet:UNetAutoencoder",
 }
 
-_CLASSES = {path.split(":")[1]: path for path in AUTOENCODERS.values()}
-_CLASSES["Autoencoder"] = "stgraph.models.autoencoders.base:Autoencoder"
-_CLASSES["SeriesReconstructor"] = "stgraph.models.autoencoders.reconstructor:SeriesReconstructor"
+_PATHS = {path.split(":")[1]: path for path in AUTOENCODERS.values()}
+_PATHS["Autoencoder"] = "stgraph.models.autoencoders.base:Autoencoder"
+_PATHS["SeriesReconstructor"] = "stgraph.models.autoencoders.reconstructor:SeriesReconstructor"
+# Used on its own, not in `stgraph lightcurve train`: its documented output lies between 0 and 1.
+_PATHS["SpectralCNNAutoencoder"] = "stgraph.models.autoencoders.spectral_cnn:SpectralCNNAutoencoder"
+_PATHS["SPECTRAL_CNN_PRESETS"] = "stgraph.models.autoencoders.spectral_cnn:SPECTRAL_CNN_PRESETS"
+_PATHS["reset_training_state"] = "stgraph.models.autoencoders.reset:reset_training_state"
 
 
 def get_autoencoder(name: str) -> type[Autoencoder]:
@@ -59,6 +68,6 @@ def get_autoencoder(name: str) -> type[Autoencoder]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CLASSES:
-        return load_class(_CLASSES[name])
+    if name in _PATHS:
+        return load_class(_PATHS[name])
     raise AttributeError(f"module 'stgraph.models.autoencoders' has no attribute {name!r}")
