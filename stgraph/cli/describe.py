@@ -13,11 +13,14 @@ from torch_geometric.data import Data
 from stgraph.cli.anomaly_tables import anomaly_summary
 from stgraph.cli.parser import describe_arguments
 from stgraph.cli.tables import error_table, format_share, part_table, seed_table
+from stgraph.data.graph import observed_entries
 from stgraph.data.light_curves import read_light_curves, read_spectra
+from stgraph.data.spectra import read_object_spectra
 from stgraph.errors import InputError
 from stgraph.models import MODELS
 from stgraph.models.fno_options import FNOOptions
 from stgraph.models.options import PRESETS, SpecTraNetOptions, nearest_name
+from stgraph.tasks.anomaly_input import anomaly_kind_of
 from stgraph.tasks.anomaly_options import AnomalyOptions
 from stgraph.tasks.folder import RunFolder, read_config, read_options
 from stgraph.tasks.options import DATASETS, DataOptions
@@ -42,6 +45,8 @@ def describe(target: str, coords: str | None = None, key: str | None = None) -> 
     if target not in DATASETS and not path.exists():
         names = [*DATASETS, *MODELS]
         raise InputError(f"{target!r} is no file, run, data set or model{nearest_name(target, names)}")
+    if key is None and path.suffix not in (".fits", ".fit", ".gz") and anomaly_kind_of(target) == "spectra":
+        return describe_object_spectra(read_object_spectra(path))
     kind = "series" if key is not None else kind_of(target)
     if kind == "light_curves":
         return describe_curves(read_light_curves(path))
@@ -108,6 +113,28 @@ def describe_spectra(spectra: Data) -> str:
         grid = "the same for all stars" if frequency.dim() == 1 else "each star has its own"
         facts["frequency"] = f"{frequency.min():.4g} to {frequency.max():.4g} per day, {grid}"
     facts[spectra.channel_names[0]] = _describe_channel(spectra, 0).rpartition(",")[0]
+    facts["metadata"] = ", ".join(spectra.get("metadata") or {}) or "none"
+    return _aligned(facts)
+
+
+def describe_object_spectra(spectra: Data) -> str:
+    """Describe spectra of objects: how many, their wavelengths, what is missing, and what else is known of them."""
+    good = observed_entries(spectra)
+    wavelength, redshift = spectra.wavelength, spectra.get("redshift")
+    grid = "the same for all" if wavelength.dim() == 1 else "each spectrum has its own"
+    facts = {
+        "spectra": f"{spectra.x.shape[0]}",
+        "points": f"{spectra.x.shape[1]}",
+        "wavelength": f"{wavelength.min():.6g} to {wavelength.max():.6g} angstrom, {grid}",
+        "flux": _describe_channel(spectra, 0),
+        "no data": f"{int((~good.any(dim=2).any(dim=1)).sum())} spectra",
+        "errors": "known" if spectra.get("flux_error") is not None else "not known",
+    }
+    if redshift is not None and not bool(redshift.isnan().all()):
+        known = redshift[~redshift.isnan()]
+        facts["redshift"] = f"{known.min():.4g} to {known.max():.4g}, {int(redshift.isnan().sum())} unknown"
+    if spectra.get("anomalous") is not None:
+        facts["labels"] = f"{int(spectra.anomalous.sum())} spectra are anomalous"
     facts["metadata"] = ", ".join(spectra.get("metadata") or {}) or "none"
     return _aligned(facts)
 

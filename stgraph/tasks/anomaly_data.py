@@ -57,8 +57,15 @@ class AnomalyParts:
             self.rows = (~is_kept).nonzero()[:, 0]
             self.judged, self.calibration = select_spectra(data, self.rows), select_spectra(data, kept.sort().values)
         rate = options.detector.false_alarm_rate
-        if rate is not None and self.calibration is not None and options.data.kind == "spectra":
+        if rate is not None and self.calibration is not None:
             check_calibration_size(int(self.calibration.x.shape[0]), rate)
+
+    @property
+    def calibration_size(self) -> int:
+        """Number of spectra, or of steps of a series, that calibrate."""
+        if self.calibration is None:
+            return 0
+        return int(self.calibration.x.shape[self.options.data.kind == "series"])
 
 
 def scaled(data: Data, options: AnomalyOptions) -> Data:

@@ -38,6 +38,7 @@ __all__ = [
     "write_found",
 ]
 
+
 class FoundAnomalies(NamedTuple):
     """What was found in which data.
 
@@ -98,7 +99,7 @@ def judge(detector: Detector, parts: AnomalyParts, device: str = "cpu") -> Found
         detector.calibrate(parts.calibration.clone().to(device))
         # Series are calibrated for other periods: their calibration changes what a score means.
         if parts.options.data.kind == "spectra":
-            p_value = conformal_pvalues(found.score, detector.calibration)
+            p_value = conformal_pvalues(found.score, detector.get_buffer("calibration"))
             found = decide(dataclasses.replace(found, p_value=p_value), parts.options.detector.false_alarm_rate)
     return FoundAnomalies(on_cpu(found), node_names(parts.judged), parts.judged)
 
@@ -144,7 +145,8 @@ def thresholds_of(found: AnomalousRegions) -> dict[str, float]:
 def on_cpu(found: AnomalousRegions) -> AnomalousRegions:
     """Return a result with all its tensors on the CPU."""
     values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    return dataclasses.replace(found, **{k: v.cpu() for k, v in values.items() if isinstance(v, Tensor)})
+    moved: dict[str, Any] = {name: value.cpu() for name, value in values.items() if isinstance(value, Tensor)}
+    return dataclasses.replace(found, **moved)
 
 
 def evaluate_detection(found: AnomalousRegions, data: Data) -> dict[str, Any] | None:
@@ -185,6 +187,7 @@ def region_places(judged: FoundAnomalies, row: int) -> list[tuple[str, str]]:
     time = judged.data.get("time")
     if time is None:
         return [(str(start), str(end - 1)) for start, end in spans]
+    time = time if time.dim() == 1 else time[row]
     if time.dtype == torch.int64:
         stamps = time.cpu().numpy().astype("datetime64[ns]").astype("datetime64[m]")
         return [(str(stamps[start]), str(stamps[end - 1])) for start, end in spans]

@@ -7,12 +7,14 @@ import os
 
 from torch_geometric.data import Data
 
+from stgraph.data.files import existing
 from stgraph.errors import CheckpointError, InputError
 from stgraph.tasks.anomaly_data import AnomalyParts
 from stgraph.tasks.anomaly_detection import FoundAnomalies, decide, judge, load_detector, on_cpu
-from stgraph.tasks.anomaly_input import node_names, prepare, read_anomaly_input, resolve_anomaly_input
+from stgraph.tasks.anomaly_input import anomaly_kind_of, node_names, prepare, read_anomaly_input, resolve_anomaly_input
 from stgraph.tasks.anomaly_options import AnomalyOptions
 from stgraph.tasks.folder import RunFolder, read_options
+from stgraph.tasks.options import DATASETS
 
 __all__ = ["LoadedAnomaly"]
 
@@ -50,11 +52,11 @@ class LoadedAnomaly:
         """
         if path is None:
             return prepare(read_anomaly_input(self.options.data), self.options.data)
-        options = dataclasses.replace(self.options.data, path=str(path), kind=None, catalog=catalog)
-        options = resolve_anomaly_input(options)
-        if options.kind != self.options.data.kind:
-            raise InputError(f"{path} holds {options.kind}; the run was trained on {self.options.data.kind}")
-        return self.prepare(read_anomaly_input(options))
+        kind = anomaly_kind_of(str(path if str(path) in DATASETS else existing(path)))
+        if kind != self.options.data.kind:
+            raise InputError(f"{path} holds {kind}; the run was trained on {self.options.data.kind}")
+        options = dataclasses.replace(self.options.data, path=str(path), catalog=catalog)
+        return self.prepare(read_anomaly_input(resolve_anomaly_input(options)))
 
     def prepare(self, data: Data) -> Data:
         """Bring data to the grid and the frame of the run.

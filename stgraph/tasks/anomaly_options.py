@@ -20,7 +20,6 @@ __all__ = [
     "AnomalyOptimizerOptions",
     "AnomalyOptions",
     "AnomalyRuleOptions",
-    "AnomalyTrainerOptions",
 ]
 
 #: What belongs to each preset of the autoencoder where nothing else is said.
@@ -111,6 +110,13 @@ class AnomalyRuleOptions:
     coverage: Literal["unique", "double"] = "unique"
     cover_tail: bool = True
 
+    @property
+    def implied(self) -> Literal["percentile", "fixed"] | None:
+        """The rule that the thresholds belong to."""
+        if self.percentile_threshold is not None:
+            return "percentile"
+        return None if (self.abs_residual_threshold, self.rel_residual_threshold) == (None, None) else "fixed"
+
 
 @dataclasses.dataclass
 class AnomalyModelOptions:
@@ -156,11 +162,6 @@ class AnomalyOptimizerOptions(OptimizerOptions):
 
 
 @dataclasses.dataclass
-class AnomalyTrainerOptions(CommonTrainerOptions):
-    """How to train the autoencoder; names as in Lightning's Trainer."""
-
-
-@dataclasses.dataclass
 class AnomalyOptions:
     """The run as a whole.
 
@@ -184,7 +185,7 @@ class AnomalyOptions:
     model: AnomalyModelOptions = dataclasses.field(default_factory=AnomalyModelOptions)
     loss: AnomalyLossOptions = dataclasses.field(default_factory=AnomalyLossOptions)
     optimizer: AnomalyOptimizerOptions = dataclasses.field(default_factory=AnomalyOptimizerOptions)
-    trainer: AnomalyTrainerOptions = dataclasses.field(default_factory=AnomalyTrainerOptions)
+    trainer: CommonTrainerOptions = dataclasses.field(default_factory=CommonTrainerOptions)
     seed: int = 42
     output: str | None = None
     overwrite: bool = False
@@ -244,15 +245,11 @@ class AnomalyOptions:
             raise InputError(f"rule.overall_anomaly_threshold is {rule.overall_anomaly_threshold}; expected 0 to 2")
         if rule.range_mismatch_factor <= 0:
             raise InputError(f"rule.range_mismatch_factor is {rule.range_mismatch_factor}; expected more than 0")
-        fixed = rule.abs_residual_threshold, rule.rel_residual_threshold
-        for name, given, values in (
-            ("percentile", "percentile_threshold", (rule.percentile_threshold,)),
-            ("fixed", "abs_residual_threshold or rel_residual_threshold", fixed),
-        ):
-            if rule.name not in (None, name) and any(value is not None for value in values):
-                raise InputError(f"rule.{given} is for rule.name {name!r}, and it is {rule.name!r}")
-        if rule.percentile_threshold is not None and fixed != (None, None):
+        constants = rule.abs_residual_threshold, rule.rel_residual_threshold
+        if rule.percentile_threshold is not None and constants != (None, None):
             raise InputError("rule has thresholds of two rules: a percentile, and fixed ones; expected those of one")
+        if rule.name is not None and rule.implied not in (None, rule.name):
+            raise InputError(f"rule has thresholds for rule.name {rule.implied!r}, and it is {rule.name!r}")
 
     def resolved(self) -> AnomalyOptions:
         """Return the options with what depends on the kind of data and on the preset; ``data.kind`` is known."""
@@ -266,13 +263,7 @@ class AnomalyOptions:
         if name == "autoencoder":
             rest_frame = False if rest_frame is None and self.model.preset != "bottleneck" else rest_frame
             lowest = _LATER_MIN_WAVELENGTH if lowest is None and self.model.preset == "later" else lowest
-        given = rule.name or (
-            "percentile"
-            if rule.percentile_threshold is not None
-            else "fixed"
-            if (rule.abs_residual_threshold, rule.rel_residual_threshold) != (None, None)
-            else preset["rule"]
-        )
+        given = rule.name or rule.implied or preset["rule"]
         return dataclasses.replace(
             self,
             data=dataclasses.replace(
@@ -302,6 +293,6 @@ class AnomalyOptions:
             "model": AnomalyModelOptions,
             "loss": AnomalyLossOptions,
             "optimizer": AnomalyOptimizerOptions,
-            "trainer": AnomalyTrainerOptions,
+            "trainer": CommonTrainerOptions,
         }
         return cls(**{k: groups[k](**v) if k in groups else v for k, v in values.items()})

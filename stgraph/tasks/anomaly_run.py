@@ -245,7 +245,7 @@ class _Run:
             "nodes": int(self.data.x.shape[0]),
             "points": int(self.data.x.shape[1]),
             "judged": len(judged.names),
-            "calibration": 0 if self.parts.calibration is None else int(self.parts.calibration.x.shape[0]),
+            "calibration": self.parts.calibration_size,
             "anomalous": int(found.anomalous.sum()),
             "no_data": int(found.no_data.sum()),
             "thresholds": thresholds_of(found),

@@ -25,7 +25,7 @@ from stgraph.tasks.reconstruction_input import kind_of, read_input
 from stgraph.tasks.reconstruction_options import ReconstructionOptions
 from stgraph.tasks.reconstruction_run import load_reconstructor, with_data
 
-__all__ = ["FilledSeries", "LoadedReconstruction", "write_filled"]
+__all__ = ["FilledSeries", "LoadedReconstruction", "join_stretches", "write_filled"]
 
 
 class FilledSeries(NamedTuple):
@@ -120,13 +120,13 @@ class LoadedReconstruction:
             data = insert_gap_times(data, max_gap=max_gap)
         elif max_gap is not None:
             raise InputError("max_gap is for series with times of their own; here all share them")
-        scaled = self._scaled(data)
+        scaled = self.scaled(data)
         found = reconstruct(self.model.to(device), self._loader(scaled, overlap=True), device)
-        values = _joined(unscale(found.mean, scaled, found.node, found.start), found, data)
+        values = join_stretches(unscale(found.mean, scaled, found.node, found.start), found, data)
         deviation = torch.full_like(values, torch.nan)
         if found.log_variance is not None:
             spread = unscale((0.5 * found.log_variance).exp(), scaled, found.node, found.start, spread=True)
-            deviation = _joined(spread, found, data)
+            deviation = join_stretches(spread, found, data)
         observed = torch.ones_like(data.x, dtype=torch.bool) if data.get("mask") is None else data.mask
         length = data.get("length")
         steps = torch.arange(data.x.shape[1])
@@ -159,13 +159,14 @@ class LoadedReconstruction:
                 raise InputError(f"pooling is {pooling!r}, but {name} gives one vector for each series")
             return encoded
 
-        found = reconstruct(self.model.to(device), self._loader(self._scaled(data)), device, pool=pool)
+        found = reconstruct(self.model.to(device), self._loader(self.scaled(data)), device, pool=pool)
         encoded = found.encoded
         assert encoded is not None
         total = encoded.new_zeros(data.x.shape[0], encoded.shape[1]).index_add(0, found.node, encoded)
         return total / torch.bincount(found.node, minlength=len(total)).clamp(min=1)[:, None]
 
-    def _scaled(self, data: Data) -> Data:
+    def scaled(self, data: Data) -> Data:
+        """Return series scaled and connected as those that the run was trained on."""
         graph = copy.copy(data)
         if self.options.model.neighbors:
             graph = connected(graph, self.options)
@@ -182,7 +183,7 @@ class LoadedReconstruction:
         )
 
 
-def _joined(windows: Tensor, found: Reconstructed, data: Data) -> Tensor:
+def join_stretches(windows: Tensor, found: Reconstructed, data: Data) -> Tensor:
     """Put stretches back on the time axis, ``[N, T, C]``."""
     nodes, steps, channels = data.x.shape
     length = windows.shape[1]

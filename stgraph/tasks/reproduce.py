@@ -54,8 +54,8 @@ class Reproduction:
         run: Folder of the run.
         repeated: Folder of the repetition; ``None`` if it was not kept.
         weights: What differs in the tensors of ``best.ckpt`` and ``last.ckpt``, and of ``detector.pt``.
-        predictions: What differs in ``predictions.npz``, of a reconstruction run in ``errors.csv``, of an anomaly run in
-            ``anomalies.npz``.
+        predictions: What differs in ``predictions.npz``; of a reconstruction run in ``errors.csv``, and of one of
+            anomalies in ``anomalies.npz``.
         metrics: What differs in ``results.json`` and ``metrics.csv``.
         environment: What differs in the environment, in the data and in the seed, with both values.
     """
@@ -202,9 +202,7 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _environment_differences(
-    options: Options, recorded: Mapping[str, Any], now: Mapping[str, Any]
-) -> tuple[str, ...]:
+def _environment_differences(options: Options, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
     """Compare what the run recorded; older ones recorded less."""
     lines = []
     for name, old in recorded.items():

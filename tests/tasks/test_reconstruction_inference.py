@@ -140,7 +140,7 @@ def test_final_features_of_two_directions(tmp_path):
     data = run.read()
     short = torch.nonzero(data.length <= 32).flatten()
     found = run.embed(data, "final")[short]
-    for batch in run._loader(run._scaled(data)):
+    for batch in run._loader(run.scaled(data)):
         encoded = run.model(batch)["encoded"]
         for row, node in enumerate(batch.node.tolist()):
             if node in short.tolist():

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.autoencoders.spectral_cnn import SpectralCNNAutoencoder
+from stgraph.models.detectors.base import Deviation
 from stgraph.models.detectors.graph_residual import GraphResidualDetector
 from stgraph.models.detectors.input import single_channel
 from stgraph.ops.anomaly.calibration import conformal_pvalues
@@ -90,6 +91,8 @@ class AutoencoderDetector(GraphResidualDetector):
         if self.rule == "graph_residual":
             return super().fit_detect(data)
         found = self._by_rule(data, {"rule": self.rule, **self.rule_arguments})
+        if bool(found.no_data.all()):
+            raise InputError("no spectrum has data; expected some to learn from")
         self.limits = torch.tensor([found.abs_residual_threshold, found.rel_residual_threshold], dtype=torch.float64)
         self.calibration = found.score.new_zeros(0)
         return found
@@ -108,8 +111,7 @@ class AutoencoderDetector(GraphResidualDetector):
         if self.rule == "graph_residual":
             super().calibrate(data)
         else:
-            score = self._with_limits(data).score
-            self.calibration = score[score.isfinite()]
+            self._keep_calibration(self._with_limits(data).score)
         return self
 
     @torch.no_grad()
@@ -122,14 +124,30 @@ class AutoencoderDetector(GraphResidualDetector):
         x, mask, _ = single_channel(data)
         low, width = self._scale(x, mask)
         scaled = ((x - low) / width).masked_fill(~mask, 0.0).unsqueeze(2)
-        hidden = (~mask).to(scaled.dtype).unsqueeze(2)
-        inputs = torch.cat([scaled, hidden], dim=2) if getattr(self.network, "mask_channel", False) else scaled
+        scaled = scaled.to(next((weight.dtype for weight in self.network.parameters()), scaled.dtype))
+        inputs = (
+            torch.cat([scaled, (~mask).unsqueeze(2)], dim=2) if getattr(self.network, "mask_channel", False) else scaled
+        )
         training = self.network.training
         self.network.eval()
         parts = [self.network(part)["reconstructed"] for part in inputs.split(_BATCH)]
         self.network.train(training)
-        reconstructed = torch.cat(parts)[..., 0] if parts else x
+        reconstructed = torch.cat(parts)[..., 0].to(x.dtype)
+        bad = (mask & ~reconstructed.isfinite()).any(dim=1)
+        if bool(bad.any()):
+            row = int(bad.nonzero()[0, 0])
+            raise InputError(f"what the network makes of spectrum {row} is not finite; train it first, or anew")
         return reconstructed * width + low
+
+    def deviation(self, data: Data) -> Deviation:
+        """Return the reconstruction of other spectra and how far they are from it; in scaled units by a simple rule."""
+        if self.rule == "graph_residual":
+            return super().deviation(data)
+        x, mask, _ = single_channel(data)
+        width = self._scale(x, mask)[1]
+        expected = self.reconstruct(data)
+        z = ((x - expected) / width).masked_fill(~mask, 0.0)
+        return Deviation(expected.unsqueeze(2), z.unsqueeze(2), mask.unsqueeze(2))
 
     def extra_repr(self) -> str:
         """Show the arguments."""
@@ -163,5 +181,7 @@ class AutoencoderDetector(GraphResidualDetector):
         low, width = self._scale(x, mask)
         expected = self.reconstruct(data)
         scaled = ((x - low) / width).masked_fill(~mask, 0.0)
-        found = detect_anomalous_regions(scaled, (expected - low) / width, mask=mask, **arguments)
-        return dataclasses.replace(found, expected=expected, deviation=scaled - (expected - low) / width)
+        reconstructed = (expected - low) / width
+        found = detect_anomalous_regions(scaled, reconstructed, mask=mask, **arguments)
+        deviation = (scaled - reconstructed).masked_fill(~mask, 0.0)
+        return dataclasses.replace(found, expected=expected, deviation=deviation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -68,6 +69,7 @@ class GraphResidualDetector(Detector):
 
     mean: Tensor
     threshold: Tensor
+    usual_error: Tensor
     calibration: Tensor
 
     def __init__(
@@ -84,8 +86,8 @@ class GraphResidualDetector(Detector):
         for name, value in (("k", k), ("components", components)):
             if value < 1:
                 raise InputError(f"{name} is {value}; expected at least 1")
-        if not multiplier >= 0:
-            raise InputError(f"multiplier is {multiplier}; expected a number of at least 0")
+        if not 0 <= multiplier < math.inf:
+            raise InputError(f"multiplier is {multiplier}; expected a finite number of at least 0")
         if not 0 <= least_neighbors <= 1:
             raise InputError(f"least_neighbors is {least_neighbors}; expected a share from 0 to 1")
         given = [widths] if isinstance(widths, int) else None if widths is None else list(widths)
@@ -116,8 +118,7 @@ class GraphResidualDetector(Detector):
 
     def calibrate(self, data: Data) -> GraphResidualDetector:
         """Keep the scores of normal spectra that were not used to fit, for p-values."""
-        score = self._score(data)[1].spectra
-        self.calibration = score[score.isfinite()]
+        self._keep_calibration(self._score(data)[1].spectra)
         return self
 
     def deviation(self, data: Data) -> Deviation:
@@ -133,14 +134,22 @@ class GraphResidualDetector(Detector):
         """A first expectation in scaled units ``[N, L]``, where it is not that of the components."""
         return None
 
+    def _keep_calibration(self, score: Tensor) -> None:
+        known = score[score.isfinite()]
+        if not known.numel():
+            raise InputError(f"none of the {score.numel()} spectra has a score; expected normal spectra with data")
+        self.calibration = known
+
     def _score(self, data: Data) -> tuple[ScaledSpectra, ScoredSpectra]:
         if not self.mean.numel():
             raise InputError("the detector was not fitted; call fit first")
-        spectra = scale_spectra(*single_channel(data))
-        if spectra.x.shape[1] != self.mean.numel():
+        x, mask, error = single_channel(data)
+        if x.shape[1] != self.mean.numel():
             raise InputError(
-                f"data have {spectra.x.shape[1]} points, the spectra of the fit {self.mean.numel()}; resample them to "
+                f"data have {x.shape[1]} points, the spectra of the fit {self.mean.numel()}; resample them to "
                 "the same grid (stgraph.data.spectra.resample_spectra)"
             )
+        kind = self.mean.dtype
+        spectra = scale_spectra(x.to(kind), mask, None if error is None else error.to(kind), self.usual_error)
         reference = ResidualReference(*(getattr(self, name) for name in ResidualReference._fields))
         return spectra, score_residuals(reference, spectra, self.options, self._first_expectation(data, spectra))

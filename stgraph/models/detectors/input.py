@@ -19,7 +19,7 @@ def single_channel(data: Data) -> tuple[Tensor, Tensor, Tensor | None]:
 
     Raises:
         InputError: If the shape is not :math:`(N, L, 1)`, a good value is not finite, or its error not positive.
-        InputTypeError: If the values are no floating-point numbers.
+        InputTypeError: If the values are no floating-point numbers, or the mask is not boolean.
     """
     x = data.get("x")
     if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != 1 or x.shape[1] < 2:
@@ -31,6 +31,8 @@ def single_channel(data: Data) -> tuple[Tensor, Tensor, Tensor | None]:
     for name, value in (("mask", mask), ("flux_error", error)):
         if value is not None and value.shape != x.shape:
             raise InputError(f"{name} has shape {tuple(value.shape)}; expected that of x, {tuple(x.shape)}")
+    if mask is not None and mask.dtype != torch.bool:
+        raise InputTypeError(f"mask has dtype {mask.dtype}; expected torch.bool, True at good points")
     good = torch.ones_like(x[..., 0], dtype=torch.bool) if mask is None else mask[..., 0]
     flux = x[..., 0]
     flux = flux if flux.dtype == torch.float64 else flux.float()

@@ -195,23 +195,23 @@ class SeriesResidualDetector(Detector):
         doubtful: Tensor | None = None
         for number in range(_PASSES):
             residuals = self.expectation(*rows, self.index, self.exists, doubtful)
-            scores = self.windows(residuals, rows.observed, doubtful)
+            scores = self.windows(residuals, rows.observed)
             if number < _PASSES - 1:
-                doubtful = self._doubtful(scores, rows.values.shape[1], doubtful)
+                doubtful = self._doubtful(scores, residuals.size, doubtful)
         return residuals, scores
 
-    def _doubtful(self, scores: WindowScores, steps: int, before: Tensor | None) -> Tensor:
-        """Steps with a high score not below that of any neighbour in sight, which a wrong value raises as well.
+    def _doubtful(self, scores: WindowScores, size: Tensor, before: Tensor | None) -> Tensor:
+        """Steps with a high score, and a residual not below that of any neighbour in sight, which it would raise too.
 
         Those hidden before stay so while their score is high, and are nobody's excuse any more.
         """
-        step = largest_over_windows(scores.score, scores.start, scores.end, steps).nan_to_num(0.0)
+        step = largest_over_windows(scores.score, scores.start, scores.end, size.shape[1]).nan_to_num(0.0)
         high = step > _SUSPICIOUS
         if not self.index.shape[1]:
             return high
-        seen = step if before is None else step.masked_fill(before, 0.0)
+        seen = size if before is None else size.masked_fill(before, 0.0)
         near = seen[self.index].masked_fill(~self.exists[..., None], 0.0).amax(dim=1)
-        worst = step >= near
+        worst = size >= near
         return high & (worst if before is None else worst | before)
 
     def _compare_with(self, score: Tensor) -> None:

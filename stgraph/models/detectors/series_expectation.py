@@ -32,6 +32,7 @@ class Residuals(NamedTuple):
         change: How much smaller than expected a change from the step before is (logarithms), in standard deviations.
         change_known: Where both values of a change were observed.
         expected: What was expected, in units of the standardised series.
+        size: Absolute residual in units of its usual size, whatever the neighbours do.
 
     Shapes:
         - all: :math:`(M, T)`
@@ -41,6 +42,7 @@ class Residuals(NamedTuple):
     change: Tensor
     change_known: Tensor
     expected: Tensor
+    size: Tensor
 
 
 class SeriesExpectation(LearnedState):
@@ -176,7 +178,13 @@ class SeriesExpectation(LearnedState):
             self.change_center, self.change_scale = robust_scale(calm, change_known)
         z = z / self.z_scale[:, None]
         calm = (calm - self.change_center[:, None]) / self.change_scale[:, None]
-        return Residuals(z.masked_fill(~observed, 0.0), calm.masked_fill(~change_known, 0.0), change_known, expected)
+        return Residuals(
+            z.masked_fill(~observed, 0.0),
+            calm.masked_fill(~change_known, 0.0),
+            change_known,
+            expected,
+            left.abs() / usual.exp(),
+        )
 
     def _smooth(self, value: Tensor) -> Tensor:
         """Mean over some steps on either side, or over as many before."""

@@ -77,14 +77,10 @@ class SeriesWindowScores(LearnedState):
         self.knots: Tensor
         self.tail_shape: Tensor
 
-    def forward(
-        self, residuals: Residuals, observed: Tensor, doubtful: Tensor | None = None, learn: bool = False
-    ) -> WindowScores:
+    def forward(self, residuals: Residuals, observed: Tensor, learn: bool = False) -> WindowScores:
         """Return the scores of all windows; with ``learn`` the windows are those of normal data to compare with."""
         start, end, number = series_windows(observed.shape[1], self.short_widths + self.long_widths)
         outside = residuals.z.clamp(-_FAR, _FAR)
-        if doubtful is not None:
-            outside = outside.masked_fill(doubtful, 0.0)
         statistics: list[list[Tensor]] = []
         bridges: list[Tensor] = []
         for which in range(len(self.short_widths + self.long_widths)):

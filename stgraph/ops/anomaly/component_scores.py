@@ -10,7 +10,9 @@ __all__ = ["component_scores"]
 _ITERATIONS = 8
 _HUBER = 1.345  # usual corner of Huber's function
 _MAD_OF_NORMAL = 1.4826
-_BLOCK = 1 << 22
+_LEAST_ERROR = 0.1  # of the usual error: a point with an error below counts no more
+_SPREAD_POINTS = 1000  # at least so many points of a spectrum, if it has them, tell its usual error and its spread
+_BLOCK = 1 << 19  # values at a time: about the cache of a core
 
 
 def component_scores(x: Tensor, mask: Tensor, components: Tensor, mean: Tensor, error: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def component_scores(x: Tensor, mask: Tensor, components: Tensor, mean: Tensor, 
         mask: True at good points.
         components: Principal components.
         mean: Mean spectrum.
-        error: Standard errors, positive at good points.
+        error: Standard errors, positive at good points; those below a tenth of the spectrum's median count as that.
 
     Shapes:
         - **x**, **mask**, **error:** :math:`(N, L)`, **components:** :math:`(K, L)`, **mean:** :math:`(L)`
@@ -47,7 +49,11 @@ def component_scores(x: Tensor, mask: Tensor, components: Tensor, mean: Tensor, 
 def _fit(x: Tensor, mask: Tensor, error: Tensor, components: Tensor, mean: Tensor) -> Tensor:
     rank = components.shape[0]
     precision = torch.where(mask, 1 / error, 0.0)
-    precision = precision / precision.amax(dim=1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    thin = slice(None, None, max(1, x.shape[1] // _SPREAD_POINTS))
+    usual = _median(precision[:, thin], mask[:, thin])
+    least = torch.finfo(x.dtype).tiny
+    usual = torch.where(usual > 0, usual, precision.amax(dim=1, keepdim=True).clamp(min=least))
+    precision = (precision / usual).clamp(max=1 / _LEAST_ERROR)
     weight, target = precision.square(), (x - mean).masked_fill(~mask, 0.0)
     first, second = torch.triu_indices(rank, rank, device=x.device)
     products = (components[first] * components[second]).T
@@ -59,10 +65,14 @@ def _fit(x: Tensor, mask: Tensor, error: Tensor, components: Tensor, mean: Tenso
         normal[:, first, second] = normal[:, second, first] = used @ products
         scores = _solve(normal, (used * target) @ components.T)
         size = torch.addmm(target, scores, components, alpha=-1).abs_().mul_(precision)
-        spread = size.masked_fill(~mask, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num(1.0)
+        spread = _median(size[:, thin], mask[:, thin]).nan_to_num(1.0)
         corner = (_HUBER * _MAD_OF_NORMAL * spread).clamp(min=torch.finfo(x.dtype).eps)
         huber = corner / torch.maximum(size, corner)
     return scores
+
+
+def _median(values: Tensor, mask: Tensor) -> Tensor:
+    return values.masked_fill(~mask, torch.nan).nanmedian(dim=1, keepdim=True).values
 
 
 def _solve(normal: Tensor, right: Tensor) -> Tensor:

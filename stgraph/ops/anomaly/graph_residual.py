@@ -16,7 +16,7 @@ _MAD_OF_NORMAL = 1.4826
 _VARIANCE_OF_MEDIAN = 1.57
 # Quantiles of the absolute deviations at one wavelength, and what they are for a normal distribution.
 _QUANTILES = ((0.5, 0.6745), (0.9, 1.6449), (0.95, 1.96))
-_COLUMNS = 1 << 22
+_BLOCK = 1 << 22  # values that are sorted at once
 
 
 class ScaledSpectra(NamedTuple):
@@ -69,32 +69,46 @@ def noise_level(x: Tensor, mask: Tensor) -> Tensor:
     return _MAD_OF_NORMAL / 2**0.5 * steps.nanmedian(dim=1, keepdim=True).values
 
 
-def scale_spectra(x: Tensor, mask: Tensor, error: Tensor | None = None) -> ScaledSpectra:
+def scale_spectra(
+    x: Tensor, mask: Tensor, error: Tensor | None = None, usual_error: Tensor | None = None
+) -> ScaledSpectra:
     r"""Subtract the median of each spectrum and divide by its interquartile range, errors alike.
 
-    A range of 0 counts as 1. Where no errors are given they are the :func:`noise_level` of the spectrum.
+    A range of 0 counts as 1. Where no errors are given they are the :func:`noise_level` of the spectrum, or the usual
+    error if that is 0, as in a constant spectrum.
+
+    Args:
+        x: Spectra.
+        mask: True at good points.
+        error: Standard errors, positive at good points.
+        usual_error: Of scaled spectra; by default the median of those noise levels that are not 0.
 
     Shapes:
-        - **x**, **mask**, **error:** :math:`(N, L)`
+        - **x**, **mask**, **error:** :math:`(N, L)`, **usual_error:** a scalar
     """
-    values = x.masked_fill(~mask, torch.inf).sort(dim=1).values
-    count = mask.sum(dim=1, keepdim=True)
-
-    def level(share: float) -> Tensor:
-        place = share * (count - 1).clamp(min=0)
-        low, high = (values.gather(1, index.long()) for index in (place.floor(), place.ceil()))
-        return torch.where(count > 0, low + (high - low) * (place - place.floor()).to(x.dtype), 0.0)
-
-    center, spread = level(0.5), level(0.75) - level(0.25)
+    rows = max(1, _BLOCK // max(x.shape[1], 1))
+    parts = [_quartiles(*part) for part in zip(x.split(rows), mask.split(rows), strict=True)]
+    lower, center, upper = torch.cat(parts).split(1, dim=1)
+    spread = upper - lower
     scale = torch.where(spread > torch.finfo(x.dtype).eps * center.abs(), spread, 1.0)
     scaled = ((x - center) / scale).masked_fill(~mask, 0.0)
     if error is None:
         noise = noise_level(scaled, mask)
-        usual = noise.nanmedian().nan_to_num(1.0)
-        error = torch.where(noise > 0, noise, usual.clamp(min=torch.finfo(x.dtype).eps)).expand_as(x)
+        if usual_error is None:
+            usual_error = torch.where(noise > 0, noise, torch.nan).nanmedian().nan_to_num(1.0)
+        error = torch.where(noise > 0, noise, usual_error.to(x.dtype)).expand_as(x)
     else:
         error = error / scale
     return ScaledSpectra(scaled, mask, error.masked_fill(~mask, 1.0), center, scale)
+
+
+def _quartiles(x: Tensor, mask: Tensor) -> Tensor:
+    """The quartiles of the good points, 0 where there are none: ``[N, 3]``."""
+    values = x.masked_fill(~mask, torch.inf).sort(dim=1).values
+    count = mask.sum(dim=1, keepdim=True)
+    place = x.new_tensor([0.25, 0.5, 0.75], dtype=torch.float64) * (count - 1).clamp(min=0)
+    low, high = (values.gather(1, index.long()) for index in (place.floor(), place.ceil()))
+    return torch.where(count > 0, low + (high - low) * place.frac().to(x.dtype), 0.0)
 
 
 def graph_residual(
@@ -153,7 +167,7 @@ def column_scale(z: Tensor, mask: Tensor) -> Tensor:
         tensor([1.4800, 5.9300])
     """
     scale = torch.ones_like(z[0]) if len(z) else z.new_ones(z.shape[1])
-    step = max(1, _COLUMNS // max(len(z), 1))
+    step = max(1, _BLOCK // max(len(z), 1))
     for first in range(0, z.shape[1], step):
         part = slice(first, first + step)
         good = mask[:, part].T

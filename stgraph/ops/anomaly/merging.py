@@ -66,14 +66,14 @@ def merged_records(
     rows, first = (edges == 1).nonzero(as_tuple=True)
     last = (edges == -1).nonzero(as_tuple=True)[1]
     records: list[list[RegionRecord]] = [[] for _ in range(len(regions))]
-    # The best of the windows that begin in each region: number the regions, and take maxima by number.
-    number = torch.zeros(regions.shape, dtype=torch.int64, device=regions.device)
-    number[rows, first] = torch.arange(1, len(rows) + 1, device=regions.device)
-    number = number.cummax(dim=1).values
+    # A window is in the last region that begins at its first point or before; take maxima over the windows of each.
     owner, window = flagged.nonzero(as_tuple=True)
-    values = score.new_full((len(rows) + 1,), -torch.inf)
-    values.scatter_reduce_(0, number[owner, start.to(regions.device)[window]], score[owner, window], "amax")
-    found = zip(rows.tolist(), first.tolist(), last.tolist(), values[1:].tolist(), strict=True)
+    length = regions.shape[1]
+    place = owner * length + start.to(regions.device)[window]
+    region = torch.searchsorted(rows * length + first, place, right=True) - 1
+    values = score.new_full((len(rows),), -torch.inf)
+    values.scatter_reduce_(0, region, score[owner, window], "amax")
+    found = zip(rows.tolist(), first.tolist(), last.tolist(), values.tolist(), strict=True)
     for row, begin, stop, value in found:
         record = {"range_start": begin, "range_end": stop, "reason_type": reason, "trigger_value": value}
         records[row].append(record)

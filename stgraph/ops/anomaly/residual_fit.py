@@ -22,7 +22,7 @@ from stgraph.ops.anomaly.merging import merged_records, narrowest_windows
 from stgraph.ops.anomaly.nearest import nearest_rows
 from stgraph.ops.anomaly.result import AnomalousRegions
 from stgraph.ops.anomaly.window_scores import default_widths, standardise_windows, window_statistics
-from stgraph.ops.anomaly.windows import regions_from_windows
+from stgraph.ops.anomaly.windows import regions_from_windows, window_bounds
 from stgraph.ops.spectral_components import spectral_components
 
 __all__ = [
@@ -69,6 +69,7 @@ class ResidualReference(NamedTuple):
         scores: Coordinates of the spectra in them.
         residual: What a first expectation leaves of the spectra.
         mask: Their good points.
+        usual_error: Median over the spectra of their mean error, for spectra that have no noise.
         usable: Spectra that may be neighbours: they have data and were not flagged.
         column_scale: Width of the deviations at each point.
         window_center: Usual power and coherence of each window.
@@ -78,7 +79,7 @@ class ResidualReference(NamedTuple):
     Shapes:
         - **mean**, **column_scale:** :math:`(L)`, **basis:** :math:`(K, L)`, **scores:** :math:`(M, K)`,
           **residual**, **mask:** :math:`(M, L)`, **usable:** :math:`(M)`, **window_center**, **window_scale:**
-          :math:`(2, W)`, **threshold:** a scalar
+          :math:`(2, W)`, **usual_error**, **threshold:** scalars
     """
 
     mean: Tensor
@@ -86,6 +87,7 @@ class ResidualReference(NamedTuple):
     scores: Tensor
     residual: Tensor
     mask: Tensor
+    usual_error: Tensor
     usable: Tensor
     column_scale: Tensor
     window_center: Tensor
@@ -129,13 +131,14 @@ def fit_residuals(
     some = spectra.mask.any(dim=1)
     if int(some.sum()) < _LEAST_SPECTRA:
         raise InputError(f"{int(some.sum())} spectra have data; expected at least {_LEAST_SPECTRA} to compare")
+    window_bounds(spectra.x.shape[1], _widths(options, spectra))  # that do not fit are refused before the work
     fit = spectral_components(spectra.x, spectra.mask, options.components, error=spectra.error, robust=True)
     mean, basis = fit.mean.to(spectra.x.dtype), fit.components.to(spectra.x.dtype)
     scores = component_scores(spectra.x, spectra.mask, basis, mean, spectra.error)
     first = _first(scores, mean, basis, options) if first is None else first
-    nothing = spectra.x.new_zeros(0)
+    usual, nothing = _usual_error(spectra)[some].median(), spectra.x.new_zeros(0)
     reference = ResidualReference(
-        mean, basis, scores, _residual(spectra, first), spectra.mask, some, nothing, nothing, nothing, nothing
+        mean, basis, scores, _residual(spectra, first), spectra.mask, usual, some, nothing, nothing, nothing, nothing
     )
     for _ in range(_ROUNDS):
         reference, scored = _fit_round(reference, spectra, first, options)
@@ -249,6 +252,11 @@ def _first(scores: Tensor, mean: Tensor, basis: Tensor, options: ResidualOptions
 
 def _residual(spectra: ScaledSpectra, first: Tensor) -> Tensor:
     return (spectra.x - first).masked_fill_(~spectra.mask, 0.0)
+
+
+def _usual_error(spectra: ScaledSpectra) -> Tensor:
+    total: Tensor = torch.where(spectra.mask, spectra.error, 0.0).sum(dim=1)
+    return total / spectra.mask.sum(dim=1).clamp(min=1)
 
 
 def _widths(options: ResidualOptions, spectra: ScaledSpectra) -> Sequence[int]:

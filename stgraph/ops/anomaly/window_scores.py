@@ -14,6 +14,7 @@ __all__ = ["WindowScores", "WindowStatistics", "default_widths", "standardise_wi
 
 _MAD_OF_NORMAL = 1.4826
 _NARROWEST = 10
+_BLOCK = 1 << 22  # values of which running sums are held at once
 
 
 def default_widths(length: int) -> tuple[int, ...]:
@@ -85,13 +86,20 @@ def window_statistics(z: Tensor, mask: Tensor, widths: int | Sequence[int]) -> W
         (tensor([[2.0000, 2.5495, 3.0000]]), tensor([[2.8284, 0.7071, 0.0000]]))
     """
     start, end = window_bounds(z.shape[-1], widths)
+    rows = max(1, _BLOCK // z.shape[-1])
+    parts = [_statistics(*part, start, end) for part in zip(z.split(rows), mask.split(rows), strict=True)]
+    power, coherence = (torch.cat(each) for each in zip(*parts, strict=True))
+    return WindowStatistics(start, end, power, coherence)
+
+
+def _statistics(z: Tensor, mask: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     good = z.masked_fill(~mask, 0.0)
     count = window_sums(mask, start, end)
     enough = count >= 0.5 * (end - start).to(z.device)
     count = torch.where(enough, count, torch.nan)
     power = (window_sums(good.square(), start, end).clamp(min=0) / count).sqrt()
     coherence = window_sums(good, start, end).abs() / count.sqrt()
-    return WindowStatistics(start, end, power.to(z.dtype), coherence.to(z.dtype))
+    return power.to(z.dtype), coherence.to(z.dtype)
 
 
 def standardise_windows(
