@@ -123,7 +123,9 @@ def decide(found: AnomalousRegions, rate: float | None) -> AnomalousRegions:
     left = found.score[~flags & found.score.isfinite()]
     threshold = float(left.max()) if left.numel() else -math.inf
     start, end, score = found.window_start, found.window_end, found.window_score
-    windows = narrowest_windows((score > threshold) & flags[:, None], score, start, end)
+    windows = (score > threshold) & flags[:, None]
+    if found.deviation is not None:
+        windows = narrowest_windows(windows, found.deviation, start, end)
     regions = regions_from_windows(windows, start, end, found.regions.shape[1])
     records = merged_records(regions, windows, score, start, found.rule)
     return dataclasses.replace(found, anomalous=flags, regions=regions, metadata=records, threshold=threshold)

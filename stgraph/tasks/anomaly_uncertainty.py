@@ -12,11 +12,10 @@ from stgraph.data.graph import observed_entries
 from stgraph.data.series_loader import SeriesLoader
 from stgraph.data.series_scaling import unscale
 from stgraph.errors import InputError
-from stgraph.ops.anomaly.calibration import robust_threshold
 from stgraph.ops.anomaly.hidden_blocks import predict_hidden, uncertainty_deviation
 from stgraph.ops.anomaly.merging import merged_records, narrowest_windows
 from stgraph.ops.anomaly.result import AnomalousRegions
-from stgraph.ops.anomaly.window_scores import default_widths, standardise_windows, window_statistics
+from stgraph.ops.anomaly.window_scores import default_widths, score_threshold, standardise_windows, window_statistics
 from stgraph.ops.anomaly.windows import regions_from_windows
 from stgraph.tasks.anomaly_detection import FoundAnomalies
 from stgraph.tasks.anomaly_input import node_names
@@ -45,7 +44,7 @@ def detect_by_uncertainty(
         run: Folder of a run of ``stgraph lightcurve train`` with ``model.uncertainty``.
         data: Another file of the same kind, or series as the run reads them; the run's own data by default.
         block: Points that are hidden at a time; anomalies that are longer can be continued from their visible parts.
-        multiplier: Robust standard deviations of the threshold above the median of the logarithms of all scores.
+        multiplier: Robust standard deviations of the threshold above the median, as :func:`score_threshold` has it.
         device: Where to compute.
 
     Raises:
@@ -96,7 +95,7 @@ def regions_of_deviation(z: Tensor, mask: Tensor, expected: Tensor, multiplier: 
         z: Deviations in standard deviations, 0 at bad points.
         mask: True at good points.
         expected: What was expected.
-        multiplier: Robust standard deviations of the threshold above the median of the logarithms of all scores.
+        multiplier: Robust standard deviations of the threshold above the median, as :func:`score_threshold` has it.
 
     Shapes:
         - **z**, **mask**, **expected:** :math:`(N, L, C)`
@@ -107,12 +106,13 @@ def regions_of_deviation(z: Tensor, mask: Tensor, expected: Tensor, multiplier: 
     windows = standardise_windows(statistics).score.unflatten(0, (nodes, channels))
     windows = _largest(windows, dim=1)
     score = _largest(windows, dim=1)
-    threshold = robust_threshold(score.clamp(min=1e-3).log(), multiplier).exp()
+    threshold = score_threshold(score, multiplier)
     anomalous = score > threshold
     start, end = statistics.start, statistics.end
-    flagged = narrowest_windows((windows > threshold) & anomalous[:, None], windows, start, end)
-    regions = regions_from_windows(flagged, start, end, length)
     channel = z.abs().argmax(dim=2, keepdim=True)
+    flagged = (windows > threshold) & anomalous[:, None]
+    flagged = narrowest_windows(flagged, z.gather(2, channel)[..., 0], start, end)
+    regions = regions_from_windows(flagged, start, end, length)
     return AnomalousRegions(
         regions=regions,
         anomalous=anomalous,

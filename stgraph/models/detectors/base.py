@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from stgraph.ops.anomaly.result import AnomalousRegions
 
-__all__ = ["Detector", "Deviation"]
+__all__ = ["Detector", "Deviation", "LearnedState"]
 
 
 class Deviation(NamedTuple):
@@ -30,15 +30,11 @@ class Deviation(NamedTuple):
     mask: Tensor
 
 
-class Detector(nn.Module):
-    r"""Base class of detectors: they learn what is normal from data and say of other data, or of the same, what is not.
-
-    Data are spectra on a common grid of wavelengths, or series of a network of sensors or of a grid: ``x``
-    :math:`(N, L, C)`, ``mask`` alike, and ``flux_error`` :math:`(N, L, C)` where errors are known.
-    """
+class LearnedState(nn.Module):
+    """A module with tensors whose shapes come with the data: empty before a fit, and saved with the rest."""
 
     def register_state(self, *names: str) -> None:
-        """Have tensors whose shape comes with the data; they are empty until then, and saved with the rest."""
+        """Add such tensors."""
         for name in names:
             self.register_buffer(name, torch.empty(0))
 
@@ -47,6 +43,14 @@ class Detector(nn.Module):
             if buffer is not None and prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class Detector(LearnedState):
+    r"""Base class of detectors: they learn what is normal from data and say of other data, or of the same, what is not.
+
+    Data are spectra on a common grid of wavelengths, or series of a network of sensors or of a grid: ``x``
+    :math:`(N, L, C)`, ``mask`` alike, and ``flux_error`` :math:`(N, L, C)` where errors are known.
+    """
 
     def fit(self, data: Data) -> Detector:
         """Learn what is normal, and the threshold that goes with it; returns the detector."""

@@ -37,9 +37,9 @@ class GraphResidualDetector(Detector):
     and by its usual width at each wavelength. A window has two scores, the root mean square of these deviations, which
     noise raises, and their absolute sum over the root of their number, which a line or a step raises; both are
     standardised by median and median absolute deviation over all windows of one width, and the larger counts. The score
-    of a spectrum is that of its highest window. It is flagged above the median of the logarithms of all scores plus
-    :obj:`multiplier` times 1.4826 median absolute deviations. Flagged spectra are then no neighbours any more, and
-    everything after the components is repeated once.
+    of a spectrum is that of its highest window. It is flagged if the logarithm of three plus its score is above the
+    median of those of all by more than :obj:`multiplier` times 1.4826 median absolute deviations. Flagged spectra are
+    then no neighbours any more, and everything after the components is repeated once.
 
     Without a first expectation (``subtract_components=False``) the detector is the median of the neighbours alone.
 

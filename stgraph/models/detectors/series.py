@@ -13,18 +13,20 @@ from torch_geometric.data import Data
 from stgraph.errors import InputError
 from stgraph.models.detectors.base import Detector, Deviation
 from stgraph.models.detectors.series_expectation import Residuals, SeriesExpectation
+from stgraph.models.detectors.series_input import names_of_nodes, series_rows
 from stgraph.models.detectors.series_neighbors import Edges, series_neighbors
 from stgraph.models.detectors.series_season import season_features, season_used
-from stgraph.models.detectors.series_windows import REASONS, SeriesWindowScores, WindowScores
+from stgraph.models.detectors.series_windows import SeriesWindowScores, WindowScores, window_records
 from stgraph.ops.anomaly.calibration import conformal_pvalues
-from stgraph.ops.anomaly.result import AnomalousRegions, RegionRecord
-from stgraph.ops.anomaly.series_statistics import Tail, fit_tail, largest_over_windows, robust_scale, surprise
+from stgraph.ops.anomaly.result import AnomalousRegions
+from stgraph.ops.anomaly.series_statistics import largest_over_windows, robust_scale, window_folds
 from stgraph.ops.anomaly.windows import regions_from_windows
 
 __all__ = ["SeriesResidualDetector"]
 
 _PASSES = 4
-_SUSPICIOUS = 3.5  # score above which a step is hidden from the neighbours
+_FIFTHS = 5
+_SUSPICIOUS = 2.5  # score above which a step is hidden from the neighbours
 
 
 class _Rows(NamedTuple):
@@ -44,22 +46,25 @@ class SeriesResidualDetector(Detector):
     that look wrong, more so than those of the neighbours, are then hidden from the neighbours, and the scores are
     computed again.
 
-    A score is minus the decimal logarithm of a probability: a window is flagged above
-    ``-log10(false_alarm_rate)``, the share of windows that are flagged in data like those of the training period (or
-    of :meth:`calibrate`, which should be preferred where there are normal data that were not used to fit). A node is
-    flagged by a window above ``-log10(node_false_alarm_rate / W)``, W its number of windows. Where the data of a node
-    have several channels, a window has the largest of their scores.
+    A score is minus the decimal logarithm of a probability, that in the worst fifth of the training period (or of that
+    of :meth:`calibrate`). A window is flagged above ``-log10(false_alarm_rate)``: about that share of windows, or less,
+    in data like those. Where the effective number of independent windows is too small to tell probabilities, they fall
+    with a power of the statistic only, and long windows need large deviations to be flagged. A node is flagged by a
+    score higher than the highest of ``1 - node_false_alarm_rate`` of normal nodes, extrapolated from the highest of
+    each node in a fifth. Where the data of a node have several channels, that of the most improbable one counts, its
+    probability times their number.
 
     Args:
         edges: ``"own"`` takes ``edge_index`` as neighbours (those of the largest ``edge_weight`` first), ``"position"``
             the nearest by ``pos`` or on a grid, ``"correlation"`` those of the largest correlation in the training
-            period; ``"auto"`` takes positions on grids and correlations elsewhere.
+            period; ``"auto"`` takes positions on grids and correlations elsewhere, even if the data have edges: what
+            the edges of a network mean (roads, say) need not be which sensors tell most of each other.
         neighbors: Largest number of neighbours.
         short_widths: Steps of the windows for spikes.
         long_widths: Steps of the windows for drifts, stuck and swapped sensors, at least 4.
         causal: Whether no step after a window is used, as monitoring without delay needs. Otherwise the two after it
             are, by which spikes are told from steps; a window can then be judged 2 steps after its end.
-        false_alarm_rate: Share of flagged windows in normal data.
+        false_alarm_rate: Share of flagged windows in normal data, of each width.
         node_false_alarm_rate: Probability of flagging a normal node.
         period: Length of a season where ``time`` is no calendar, in its unit.
 
@@ -91,7 +96,7 @@ class SeriesResidualDetector(Detector):
         long_widths: Sequence[int] = (8, 16, 32, 64),
         causal: bool = False,
         false_alarm_rate: float = 1e-3,
-        node_false_alarm_rate: float = 0.01,
+        node_false_alarm_rate: float = 0.05,
         period: float | None = None,
     ) -> None:
         super().__init__()
@@ -105,7 +110,7 @@ class SeriesResidualDetector(Detector):
         for name, widths, least in (("short_widths", short_widths, 1), ("long_widths", long_widths, 4)):
             if any(width < least for width in widths):
                 raise InputError(f"{name} is {list(widths)}; expected numbers of at least {least}")
-        if not short_widths and not long_widths:
+        if not [*short_widths, *long_widths]:
             raise InputError("short_widths and long_widths are both empty; expected at least one width")
         if period is not None and period <= 0:
             raise InputError(f"period is {period}; expected a number above 0")
@@ -113,11 +118,18 @@ class SeriesResidualDetector(Detector):
         self.false_alarm_rate, self.node_false_alarm_rate = false_alarm_rate, node_false_alarm_rate
         self.expectation = SeriesExpectation(causal)
         self.windows = SeriesWindowScores(short_widths, long_widths, causal)
-        self.register_state("center", "scale", "season", "index", "exists", "knots", "tail_shape", "calibration")
+        self.register_state("center", "scale", "season", "index", "exists", "usual_peak", "calibration")
         self.index: Tensor
         self.exists: Tensor
-        self.knots: Tensor
-        self.tail_shape: Tensor
+        self.node_names: list[str] | None = None
+
+    def get_extra_state(self) -> list[str] | None:
+        """Return the names of the nodes, which are saved with the rest."""
+        return self.node_names
+
+    def set_extra_state(self, state: list[str] | None) -> None:
+        """Take the names of the nodes from a saved detector."""
+        self.node_names = state
 
     def fit(self, data: Data) -> SeriesResidualDetector:
         """Learn from a period that is mostly normal."""
@@ -132,15 +144,14 @@ class SeriesResidualDetector(Detector):
 
     @torch.no_grad()
     def calibrate(self, data: Data) -> SeriesResidualDetector:
-        """Take what false alarms are from a normal period that was not used to fit.
+        """Take what false alarms are from a normal period that was not used to fit, long enough to tell.
 
         The p-value of a node then is the share of nodes whose highest score in that period was at least as high; the
         period should be as long as those that are judged.
         """
         rows = self._rows(data)
-        scores = self._score(rows)[1]
-        self._compare_with(scores.score)
-        self.calibration = _highest(_of_nodes(self._final(scores.score), data.x.shape[2]))
+        scores = self.windows.compare_with(self._score(rows)[0], rows.observed)
+        self.calibration = _highest(self._learn_peak(scores, data))
         return self
 
     @torch.no_grad()
@@ -157,28 +168,30 @@ class SeriesResidualDetector(Detector):
 
     @torch.no_grad()
     def _learn(self, data: Data) -> tuple[_Rows, Residuals, WindowScores]:
-        values, observed = _series(data)
+        values, observed = series_rows(data)
         self._check_length(values)
         self.center, self.scale = robust_scale(values, observed)
         self.season = season_used(data.get("time"))
         scaled = ((values - self.center[:, None]) / self.scale[:, None]).masked_fill(~observed, 0.0)
         self.index, self.exists = series_neighbors(data, scaled, self.edges, self.neighbors)
         self.calibration = values.new_zeros(0)
+        self.node_names = names_of_nodes(data)
         rows = self._rows(data)
         residuals = self.expectation(*rows, self.index, self.exists, learn=True)
         scores = self.windows(residuals, rows.observed, learn=True)
-        self._compare_with(scores.score)
+        self._learn_peak(scores, data)
         return rows, residuals, scores
 
     def _rows(self, data: Data) -> _Rows:
         """Standardised series of all nodes and channels, one after another, 0 where nothing was observed."""
         if not self.center.numel():
             raise InputError("the detector was not fitted; call fit first")
-        values, observed = _series(data)
+        values, observed = series_rows(data)
         if len(values) != len(self.center):
-            raise InputError(
-                f"data hold {len(values)} series (nodes times channels); expected the {len(self.center)} of the fit"
-            )
+            raise InputError(f"x has {len(values)} series (N times C); expected the {len(self.center)} of the fit")
+        for number, (here, there) in enumerate(zip(names_of_nodes(data) or [], self.node_names or [], strict=False)):
+            if here != there:
+                raise InputError(f"node {number} of the data is {here!r}; expected {there!r}, as in the fit")
         self._check_length(values)
         scaled = ((values - self.center[:, None]) / self.scale[:, None]).masked_fill(~observed, 0.0)
         season = season_features(data.get("time"), values.shape[1], self.period) * self.season
@@ -188,7 +201,7 @@ class SeriesResidualDetector(Detector):
         longest = max(self.windows.short_widths + self.windows.long_widths)
         if values.shape[1] < longest:
             raise InputError(
-                f"the series have {values.shape[1]} steps; expected at least {longest}, the longest window"
+                f"the series have {values.shape[1]} steps; expected {longest}, the longest window, or more"
             )
 
     def _score(self, rows: _Rows) -> tuple[Residuals, WindowScores]:
@@ -214,21 +227,38 @@ class SeriesResidualDetector(Detector):
         worst = size >= near
         return high & (worst if before is None else worst | before)
 
-    def _compare_with(self, score: Tensor) -> None:
-        self.knots, self.tail_shape = fit_tail(score)
+    def _learn_peak(self, scores: WindowScores, data: Data) -> Tensor:
+        """Learn how high the nodes' highest scores in the worst fifth of a period are; returns the scores of nodes.
 
-    def _final(self, score: Tensor) -> Tensor:
-        """Scores that say how improbable the most improbable of a window's statistics is."""
-        return surprise(Tail(self.knots, self.tail_shape), score)
+        What is kept: their median, how far they are above it on average where they are, and the steps of a fifth.
+        """
+        steps = data.x.shape[1]
+        window = _of_nodes(scores.score, data.x.shape[2])
+        fold = window_folds(scores.start, scores.end, steps, _FIFTHS)
+        peaks = torch.stack([_highest(window[:, fold == number]) for number in fold.unique().tolist()])
+        median = peaks.nanmedian(dim=1, keepdim=True).values
+        excess = (peaks - median).masked_fill(peaks <= median, float("nan")).nanmean(dim=1).nan_to_num(0.0)
+        highest = [median.nan_to_num(0.0).amax(), excess.amax().clamp(max=1 / math.log(10.0))]
+        self.usual_peak = torch.stack([*highest, window.new_tensor(steps / _FIFTHS)])
+        return window
+
+    def _node_threshold(self, steps: int) -> float:
+        """Score that the highest of a node exceeds with the stated probability.
+
+        The highest score in a fifth of the training period exceeds the median of such scores with probability 1/2, and
+        a higher one with a probability that falls exponentially, tenfold for each unit or faster.
+        """
+        median, excess, fifth = self.usual_peak.tolist()
+        return float(median + excess * math.log(max(1.0, steps / fifth) / (2 * self.node_false_alarm_rate)))
 
     def _deviation(self, data: Data, rows: _Rows, residuals: Residuals) -> Deviation:
         expected = residuals.expected * self.scale[:, None] + self.center[:, None]
-        nodes = data.x.shape[0]
-        return Deviation(*(v.unflatten(0, (nodes, -1)).transpose(1, 2) for v in (expected, residuals.z, rows.observed)))
+        values = (expected, residuals.z, rows.observed)
+        return Deviation(*(value.unflatten(0, (len(data.x), -1)).transpose(1, 2) for value in values))
 
     def _result(self, data: Data, rows: _Rows, residuals: Residuals, scores: WindowScores) -> AnomalousRegions:
         nodes, steps, channels = data.x.shape
-        window = _of_nodes(self._final(scores.score), channels)
+        window = _of_nodes(scores.score, channels)
         score = _highest(window)
         threshold = -math.log10(self.false_alarm_rate)
         flagged = window > threshold
@@ -239,8 +269,8 @@ class SeriesResidualDetector(Detector):
         reason = scores.reason.unflatten(0, (nodes, channels)).gather(1, best).squeeze(1)
         return AnomalousRegions(
             regions=regions_from_windows(flagged, scores.start, scores.end, steps),
-            anomalous=score > max(threshold, math.log10(window.shape[1] / self.node_false_alarm_rate)),
-            metadata=_records(flagged, window, reason, scores),
+            anomalous=score > max(threshold, self._node_threshold(steps)),
+            metadata=window_records(flagged, window, reason, scores),
             score=score,
             no_data=~rows.observed.unflatten(0, (nodes, channels)).any(dim=2).any(dim=1),
             rule="series_residual",
@@ -255,30 +285,10 @@ class SeriesResidualDetector(Detector):
         )
 
 
-def _series(data: Data) -> tuple[Tensor, Tensor]:
-    """Values and mask, one row for each node and channel ``[N C, T]``, float32."""
-    x, mask = data.get("x"), data.get("mask")
-    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[1] < 2:
-        found = tuple(x.shape) if isinstance(x, Tensor) else None
-        raise InputError(f"data must have series x of the shape (N, T, C) with at least 2 steps, got {found}")
-    if mask is not None and mask.shape != x.shape:
-        raise InputError(f"mask has shape {tuple(mask.shape)}; expected that of x, {tuple(x.shape)}")
-    observed = torch.ones_like(x, dtype=torch.bool) if mask is None else mask.bool()
-    bad = observed & ~x.isfinite()
-    if bool(bad.any()):
-        node, step, channel = (int(i) for i in bad.nonzero()[0])
-        raise InputError(f"x is {float(x[node, step, channel])} at node {node}, step {step}, where the mask says good")
-    time = data.get("time")
-    if time is not None and time.shape != x.shape[1:2]:
-        raise InputError(f"time has shape {tuple(time.shape)}; expected ({x.shape[1]},), common to all nodes")
-    rows = x.float().masked_fill(~observed, 0.0).transpose(1, 2).flatten(0, 1)
-    return rows, observed.transpose(1, 2).flatten(0, 1)
-
-
 def _of_nodes(score: Tensor, channels: int) -> Tensor:
-    """Largest of the channels ``[N, W]``, NaN where all are."""
+    """Score of the most improbable of a node's channels ``[N, W]``, NaN where all are."""
     by_node = score.unflatten(0, (-1, channels))
-    largest: Tensor = by_node.nan_to_num(nan=-1.0).amax(dim=1)
+    largest: Tensor = (by_node.nan_to_num(nan=-1.0).amax(dim=1) - math.log10(channels)).clamp(min=0.0)
     return largest.masked_fill(by_node.isnan().all(dim=1), float("nan"))
 
 
@@ -286,14 +296,3 @@ def _highest(window: Tensor) -> Tensor:
     """Largest score of each node, NaN where no window has one."""
     largest: Tensor = window.nan_to_num(nan=-1.0).amax(dim=1)
     return largest.masked_fill(window.isnan().all(dim=1), float("nan"))
-
-
-def _records(flagged: Tensor, window: Tensor, reason: Tensor, scores: WindowScores) -> list[list[RegionRecord]]:
-    """The flagged windows of each node, in the order of the windows."""
-    node, place = flagged.nonzero(as_tuple=True)
-    found = (node, scores.start[place], scores.end[place], reason[node, place], window[node, place])
-    records: list[list[RegionRecord]] = [[] for _ in range(len(flagged))]
-    for of, start, end, why, value in zip(*(values.tolist() for values in found), strict=True):
-        record = {"range_start": start, "range_end": end, "reason_type": REASONS[why], "trigger_value": value}
-        records[of].append(record)
-    return records

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stgraph.models.detectors.series_state import LearnedState
+from stgraph.models.detectors.base import LearnedState
 from stgraph.ops.anomaly.neighbor_regression import cross_fitted_ridge, shift_steps, time_folds
 from stgraph.ops.anomaly.series_statistics import robust_scale
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from stgraph.models.detectors.base import LearnedState
 from stgraph.models.detectors.series_expectation import Residuals
-from stgraph.models.detectors.series_state import LearnedState
 from stgraph.ops.anomaly.neighbor_regression import cross_fitted_ridge, time_folds
+from stgraph.ops.anomaly.result import RegionRecord
 from stgraph.ops.anomaly.series_statistics import (
+    SeriesWindows,
     Tail,
     agreed_means,
     fit_tail,
@@ -19,9 +22,11 @@ from stgraph.ops.anomaly.series_statistics import (
     row_quantile,
     series_windows,
     surprise,
+    window_folds,
+    window_stride,
 )
 
-__all__ = ["REASONS", "SeriesWindowScores", "WindowScores"]
+__all__ = ["REASONS", "SeriesWindowScores", "WindowScores", "window_records"]
 
 #: What a window was flagged for.
 REASONS = ("spike", "shift", "misfit", "stuck")
@@ -52,14 +57,24 @@ class WindowScores(NamedTuple):
     end: Tensor
 
 
+class _Statistic(NamedTuple):
+    """A statistic of the windows of one width, the number of its width and what a high value is a reason for."""
+
+    value: Tensor
+    width: int
+    reason: int
+
+
 class SeriesWindowScores(LearnedState):
     r"""Statistics of windows, compared with those of the training period.
 
     Short windows (spikes): the smallest deviation, of one sign in all steps, from what the residuals beside the window
     expect. Long windows: the mean residual (drifts and shifts), the mean absolute residual (swapped sensors) and how
     much smaller changes from step to step are than expected (stuck sensors), each as at least three quarters of the
-    window have it. A statistic is centred and scaled with its median and 95th percentile of each series and compared
-    with the distribution over all series.
+    window have it. A statistic is centred and scaled with its median and 95th percentile of each series, those of
+    the training period by windows that share no step with their fifth of it, and compared with the distribution over
+    all series in the worst fifth. The probability of a long window is three times that of its most improbable
+    statistic.
 
     Args:
         short_widths: Steps of the short windows.
@@ -70,32 +85,50 @@ class SeriesWindowScores(LearnedState):
     def __init__(self, short_widths: Sequence[int], long_widths: Sequence[int], causal: bool) -> None:
         super().__init__()
         self.short_widths, self.long_widths, self.causal = tuple(short_widths), tuple(long_widths), causal
-        self.register_state("bridge", "center", "scale", "knots", "tail_shape")
+        self.register_state("bridge", "center", "scale", "knots", "tail_parameters")
         self.bridge: Tensor
         self.center: Tensor
         self.scale: Tensor
         self.knots: Tensor
-        self.tail_shape: Tensor
+        self.tail_parameters: Tensor
 
     def forward(self, residuals: Residuals, observed: Tensor, learn: bool = False) -> WindowScores:
         """Return the scores of all windows; with ``learn`` the windows are those of normal data to compare with."""
-        start, end, number = series_windows(observed.shape[1], self.short_widths + self.long_widths)
+        windows = series_windows(observed.shape[1], self.short_widths + self.long_widths)
+        found = self._statistics(residuals, observed, windows, learn)
+        if learn:
+            found = self._learn_usual(found, windows)
+            self._learn_tails(found, windows)
+        else:
+            found = self._standardised(found)
+        return WindowScores(*self._most_improbable(found), *windows[:2])
+
+    def compare_with(self, residuals: Residuals, observed: Tensor) -> WindowScores:
+        """Take other normal data to compare with; returns the scores of their windows."""
+        windows = series_windows(observed.shape[1], self.short_widths + self.long_widths)
+        found = self._standardised(self._statistics(residuals, observed, windows, learn=False))
+        self._learn_tails(found, windows)
+        return WindowScores(*self._most_improbable(found), *windows[:2])
+
+    def _statistics(
+        self, residuals: Residuals, observed: Tensor, windows: SeriesWindows, learn: bool
+    ) -> list[_Statistic]:
         outside = residuals.z.clamp(-_FAR, _FAR)
-        statistics: list[list[Tensor]] = []
+        statistics: list[_Statistic] = []
         bridges: list[Tensor] = []
-        for which in range(len(self.short_widths + self.long_widths)):
-            first, last = start[number == which], end[number == which]
-            if which < len(self.short_widths):
-                bridge = None if learn else self.bridge[which]
+        for width in range(len(self.short_widths + self.long_widths)):
+            first, last = windows.start[windows.width == width], windows.end[windows.width == width]
+            if width < len(self.short_widths):
+                bridge = None if learn else self.bridge[width]
                 spike, bridge = self._spike(residuals.z, observed, outside, first, last, bridge)
                 bridges.append(bridge)
-                statistics.append([spike])
+                statistics.append(_Statistic(spike, width, 0))
             else:
-                statistics.append(_long_statistics(residuals, observed, first, last))
+                values = _long_statistics(residuals, observed, first, last)
+                statistics += [_Statistic(value, width, reason) for reason, value in enumerate(values, start=1)]
         if learn:
             self.bridge = torch.stack(bridges) if bridges else outside.new_zeros(0)
-            self._learn([value for values in statistics for value in values])
-        return WindowScores(*self._most_improbable(statistics), start, end)
+        return statistics
 
     def _spike(
         self, z: Tensor, observed: Tensor, outside: Tensor, start: Tensor, end: Tensor, bridge: Tensor | None
@@ -117,35 +150,61 @@ class SeriesWindowScores(LearnedState):
         above, below = (side.masked_fill(~known, float("inf")).amin(dim=-1) for side in (away, -away))
         return torch.maximum(above, below).clamp(min=0.0).masked_fill(count == 0, float("nan")), bridge
 
-    def _learn(self, statistics: list[Tensor]) -> None:
-        centers = [row_quantile(value, 0.5) for value in statistics]
-        scales = []
-        for value, center in zip(statistics, centers, strict=True):
-            spread = (row_quantile(value, _UPPER) - center).clamp(min=1e-4)
-            usual = spread[value.isfinite().any(dim=-1)].log()
-            pooled = usual.median() if len(usual) else spread.new_zeros(())
-            scales.append(((1 - _POOLED) * spread.log() + _POOLED * pooled).exp())
-        self.center, self.scale = torch.stack(centers), torch.stack(scales)
-        tails = [fit_tail(self._standardised(place, value)) for place, value in enumerate(statistics)]
+    def _learn_usual(self, statistics: list[_Statistic], windows: SeriesWindows) -> list[_Statistic]:
+        """Learn the centre and spread of each series; returns the statistics standardised by those of other folds."""
+        usual, standardised = [], []
+        for value, width, reason in statistics:
+            start, end = windows.start[windows.width == width], windows.end[windows.width == width]
+            fold = window_folds(start, end, int(windows.end.max()), _FOLDS)
+            center, scale = _usual(value)
+            usual.append((center, scale))
+            left = (value - center[:, None]) / scale[:, None]
+            for number in fold.unique().tolist():
+                inside = fold == number
+                apart = (end <= start[inside].min()) | (start >= end[inside].max())
+                if bool(apart.any()):
+                    center, scale = _usual(value[:, apart])
+                    left[:, inside] = (value[:, inside] - center[:, None]) / scale[:, None]
+            standardised.append(_Statistic(left, width, reason))
+        self.center, self.scale = (torch.stack(parts) for parts in zip(*usual, strict=True))
+        return standardised
+
+    def _standardised(self, statistics: list[_Statistic]) -> list[_Statistic]:
+        return [
+            found._replace(value=(found.value - center[:, None]) / scale[:, None])
+            for found, center, scale in zip(statistics, self.center, self.scale, strict=True)
+        ]
+
+    def _learn_tails(self, standardised: list[_Statistic], windows: SeriesWindows) -> None:
+        tails = []
+        for value, width, _ in standardised:
+            start, end = windows.start[windows.width == width], windows.end[windows.width == width]
+            steps = int(end[0] - start[0])
+            fold = window_folds(start, end, int(windows.end.max()), _FOLDS)
+            tails.append(fit_tail(value, fold, overlap=steps // window_stride(steps)))
         self.knots = torch.stack([tail.knots for tail in tails])
-        self.tail_shape = torch.stack([tail.parameters for tail in tails])
+        self.tail_parameters = torch.stack([tail.parameters for tail in tails])
 
-    def _standardised(self, place: int, value: Tensor) -> Tensor:
-        return (value - self.center[place][:, None]) / self.scale[place][:, None]
-
-    def _most_improbable(self, statistics: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
-        scores, reasons, place = [], [], 0
-        for values in statistics:
-            found = []
-            for value in values:
-                tail = Tail(self.knots[place], self.tail_shape[place])
-                found.append(surprise(tail, self._standardised(place, value)))
-                place += 1
-            stacked = torch.stack(found)
+    def _most_improbable(self, standardised: list[_Statistic]) -> tuple[Tensor, Tensor]:
+        scores, reasons = [], []
+        tails = [Tail(*parts) for parts in zip(self.knots, self.tail_parameters, strict=True)]
+        for width in range(len(self.short_widths + self.long_widths)):
+            found = [(tail, part) for tail, part in zip(tails, standardised, strict=True) if part.width == width]
+            stacked = torch.stack([surprise(tail, part.value) for tail, part in found])
             best = stacked.nan_to_num(nan=-1.0).max(dim=0)
-            scores.append(best.values.masked_fill(stacked.isnan().all(dim=0), float("nan")))
-            reasons.append(best.indices + (0 if len(values) == 1 else 1))
+            score = (best.values - math.log10(len(found))).clamp(min=0.0)
+            scores.append(score.masked_fill(stacked.isnan().all(dim=0), float("nan")))
+            reasons.append(best.indices + found[0][1].reason)
         return torch.cat(scores, dim=-1), torch.cat(reasons, dim=-1)
+
+
+def _usual(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Median of each series, and how far above it the 95th percentile is, drawn towards that of the others."""
+    center = row_quantile(value, 0.5)
+    spread = (row_quantile(value, _UPPER) - center).clamp(min=1e-4)
+    known = spread[value.isfinite().any(dim=-1)].log()
+    pooled = known.median() if len(known) else spread.new_zeros(())
+    return center, ((1 - _POOLED) * spread.log() + _POOLED * pooled).exp()
 
 
 def _long_statistics(residuals: Residuals, observed: Tensor, start: Tensor, end: Tensor) -> list[Tensor]:
@@ -153,3 +212,14 @@ def _long_statistics(residuals: Residuals, observed: Tensor, start: Tensor, end:
     misfit = agreed_means(residuals.z.abs(), observed, start, end)
     stuck = agreed_means(residuals.change, residuals.change_known, start, end)
     return [torch.maximum(above, below).clamp(min=0.0), misfit, stuck]
+
+
+def window_records(flagged: Tensor, window: Tensor, reason: Tensor, scores: WindowScores) -> list[list[RegionRecord]]:
+    """The flagged windows of each node, in the order of the windows."""
+    node, place = flagged.nonzero(as_tuple=True)
+    found = (node, scores.start[place], scores.end[place], reason[node, place], window[node, place])
+    records: list[list[RegionRecord]] = [[] for _ in range(len(flagged))]
+    for of, start, end, why, value in zip(*(values.tolist() for values in found), strict=True):
+        record = {"range_start": start, "range_end": end, "reason_type": REASONS[why], "trigger_value": value}
+        records[of].append(record)
+    return records

@@ -166,8 +166,10 @@ def column_scale(z: Tensor, mask: Tensor) -> Tensor:
         >>> column_scale(z, torch.ones(3, 2, dtype=torch.bool)).round(decimals=2)
         tensor([1.4800, 5.9300])
     """
-    scale = torch.ones_like(z[0]) if len(z) else z.new_ones(z.shape[1])
-    step = max(1, _BLOCK // max(len(z), 1))
+    scale = z.new_ones(z.shape[1])
+    if not len(z):
+        return scale
+    step = max(1, _BLOCK // len(z))
     for first in range(0, z.shape[1], step):
         part = slice(first, first + step)
         good = mask[:, part].T

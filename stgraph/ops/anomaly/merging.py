@@ -6,45 +6,49 @@ import torch
 from torch import Tensor
 
 from stgraph.ops.anomaly.result import RegionRecord
+from stgraph.ops.anomaly.windows import regions_from_windows, window_sums
 
 __all__ = ["merged_records", "narrowest_windows"]
 
 
-def narrowest_windows(flagged: Tensor, score: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    r"""Drop flagged windows of which a narrower flagged one says more: a line also raises all wide windows around it.
+def narrowest_windows(flagged: Tensor, deviation: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    r"""Drop flagged windows that narrower ones explain: a line also raises all wide windows around it.
 
-    A window is dropped if a narrower flagged window that overlaps it has at least its score.
+    From the narrowest width to the widest, a window stays if at least half of the sum of the squared deviations in it
+    lies outside the narrower windows that stayed.
 
     Args:
         flagged: Flagged windows.
-        score: Scores of the windows.
+        deviation: Deviations from what is expected, 0 at bad points.
         start: First point of each window, all windows of one width one after another.
         end: Its end, exclusive.
 
     Shapes:
-        - **flagged**, **score:** :math:`(N, W)`, **start**, **end:** :math:`(W)`, **output:** :math:`(N, W)`
+        - **flagged:** :math:`(N, W)`, **deviation:** :math:`(N, L)`, **start**, **end:** :math:`(W)`, **output:**
+          :math:`(N, W)`
 
     Examples:
         >>> start, end = torch.tensor([0, 2, 4, 0]), torch.tensor([2, 4, 6, 6])
-        >>> narrowest_windows(torch.ones(1, 4) > 0, torch.tensor([[9.0, 3.0, 3.0, 8.0]]), start, end)
-        tensor([[ True,  True,  True, False]])
+        >>> flagged = torch.tensor([[True, False, False, True]])
+        >>> narrowest_windows(flagged, torch.tensor([[9.0, 9.0, 1.0, 1.0, 1.0, 1.0]]), start, end)
+        tensor([[ True, False, False, False]])
+        >>> narrowest_windows(flagged, torch.tensor([[9.0, 9.0, 8.0, 8.0, 8.0, 8.0]]), start, end)
+        tensor([[ True, False, False,  True]])
     """
     kept = flagged.clone()
     rows = flagged.any(dim=1).nonzero()[:, 0]
     if not len(rows):
         return kept
+    energy = deviation[rows].double().square()
+    left = energy.clone()
     width = (end - start).to(flagged.device)
-    at = torch.where(flagged[rows], score[rows], -torch.inf)
-    # The best score of narrower windows so far, at every point.
-    best = at.new_full((len(rows), int(end.max())), -torch.inf)
     for each in width.unique():
         own = (width == each).nonzero()[:, 0]
-        points = start[own].to(flagged.device)[:, None] + torch.arange(int(each), device=flagged.device)
-        narrower = best[:, points].amax(dim=2)
-        stays = at[:, own] > narrower
-        kept[rows[:, None], own] = flagged[rows[:, None], own] & stays
-        shown = torch.where(stays, at[:, own], -torch.inf)[:, :, None].expand(-1, -1, int(each)).flatten(1)
-        best.scatter_reduce_(1, points.flatten().expand(len(rows), -1), shown, "amax")
+        first, last = start.to(own.device)[own], end.to(own.device)[own]
+        stays = flagged[rows[:, None], own]
+        stays &= window_sums(left, first, last) >= 0.5 * window_sums(energy, first, last)
+        kept[rows[:, None], own] = stays
+        left.masked_fill_(regions_from_windows(stays, first, last, left.shape[1]), 0.0)
     return kept
 
 

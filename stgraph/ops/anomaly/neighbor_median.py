@@ -22,7 +22,7 @@ class NeighborStatistics(NamedTuple):
     Args:
         median: Median over the neighbours' good points, 0 where there are none.
         spread: 1.4826 times their median absolute deviation from it.
-        number: Number of neighbours with a good point.
+        number: Number of neighbours with a good point, int16.
 
     Shapes:
         - all: :math:`(N, L)`
@@ -48,10 +48,9 @@ def neighbor_median(values: Tensor, mask: Tensor, neighbors: Tensor) -> Neighbor
     Examples:
         >>> values = torch.tensor([[1.0], [2.0], [6.0], [90.0]])
         >>> found = neighbor_median(values, values < 50, torch.tensor([[0, 1, 2], [0, 1, 3]]))
-        >>> found.median, found.number
+        >>> found.median, found.number.tolist()
         (tensor([[2.0000],
-                [1.5000]]), tensor([[3],
-                [2]]))
+                [1.5000]]), [[3], [2]])
     """
     rows, length = neighbors.shape[0], values.shape[1]
     median, spread = values.new_empty(rows, length), values.new_empty(rows, length)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from stgraph.errors import InputError
-from stgraph.ops.anomaly.calibration import robust_threshold
 from stgraph.ops.anomaly.component_scores import component_scores
 from stgraph.ops.anomaly.graph_residual import (
     GraphResidual,
@@ -21,7 +20,7 @@ from stgraph.ops.anomaly.graph_residual import (
 from stgraph.ops.anomaly.merging import merged_records, narrowest_windows
 from stgraph.ops.anomaly.nearest import nearest_rows
 from stgraph.ops.anomaly.result import AnomalousRegions
-from stgraph.ops.anomaly.window_scores import default_widths, standardise_windows, window_statistics
+from stgraph.ops.anomaly.window_scores import default_widths, score_threshold, standardise_windows, window_statistics
 from stgraph.ops.anomaly.windows import regions_from_windows, window_bounds
 from stgraph.ops.spectral_components import spectral_components
 
@@ -37,7 +36,6 @@ __all__ = [
 
 _LEAST_SPECTRA = 3
 _ROUNDS = 2
-_LEAST_SCORE = 1e-3  # whose logarithm is taken
 
 
 class ResidualOptions(NamedTuple):
@@ -47,7 +45,8 @@ class ResidualOptions(NamedTuple):
         k: Number of neighbours.
         components: Number of principal components in whose coordinates neighbours are near.
         widths: Points of the windows; :func:`default_widths` by default.
-        multiplier: Robust standard deviations of the threshold above the median, of the logarithms of the scores.
+        multiplier: Robust standard deviations of the threshold above the median, of the logarithms of the scores
+            plus 3.
         least_neighbors: Share of the neighbours that must be good at a point.
         subtract_components: Whether the components are the first expectation where no other is given.
     """
@@ -166,7 +165,7 @@ def regions_of(scored: ScoredSpectra, spectra: ScaledSpectra, threshold: Tensor)
     """Flag spectra above a threshold, and in them the windows above it."""
     anomalous = scored.spectra > threshold
     flagged = (scored.windows > threshold) & anomalous[:, None]
-    flagged = narrowest_windows(flagged, scored.windows, scored.start, scored.end)
+    flagged = narrowest_windows(flagged, scored.graph.z, scored.start, scored.end)
     regions = regions_from_windows(flagged, scored.start, scored.end, spectra.x.shape[1])
     return AnomalousRegions(
         regions=regions,
@@ -217,7 +216,7 @@ def _fit_round(
     statistics = window_statistics(graph.z, graph.mask, _widths(options, spectra))
     windows, center, scale = standardise_windows(statistics)
     highest = _highest(windows)
-    threshold = robust_threshold(highest.clamp(min=_LEAST_SCORE).log(), options.multiplier).exp()
+    threshold = score_threshold(highest, options.multiplier)
     reference = reference._replace(column_scale=columns, window_center=center, window_scale=scale, threshold=threshold)
     expected = (graph.expected + first) * spectra.scale + spectra.center
     return reference, ScoredSpectra(graph, expected, statistics.start, statistics.end, windows, highest)

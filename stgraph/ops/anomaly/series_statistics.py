@@ -14,6 +14,7 @@ from stgraph.ops.anomaly.windows import window_sums
 
 __all__ = [
     "RobustScale",
+    "SeriesWindows",
     "Tail",
     "agreed_means",
     "fit_tail",
@@ -23,15 +24,16 @@ __all__ = [
     "row_quantile",
     "series_windows",
     "surprise",
+    "window_folds",
     "window_means",
+    "window_stride",
 ]
 
 _KNOTS = 257
-_TAIL_SHARE = 0.01
-_LEAST_TAIL = 20  # values that a tail is fitted to
+_LEAST_TAIL = 5  # independent values of each group that a tail begins with
+_SHAPE = 0.7  # of the tail: the probability falls with the power 1 / 0.7 of the value
 _LOG_TEN = math.log(10.0)
 _TINY = 1e-12
-_MAX_SHAPE = 0.2  # of the generalised Pareto tail
 
 
 class RobustScale(NamedTuple):
@@ -46,46 +48,78 @@ class RobustScale(NamedTuple):
 
 
 class Tail(NamedTuple):
-    r"""Distribution of a statistic: quantiles, and a generalised Pareto tail beyond the last of them.
+    r"""Distribution of a statistic: quantiles, and a generalised Pareto tail of shape 0.7 beyond the last of them.
 
     Args:
         knots: Quantiles at levels that are equally far apart in the logarithm of the survival probability.
-        parameters: Share of the values in the tail, scale of the tail, and its shape, 0 for an exponential one.
+        parameters: Share of the values in the tail, and scale of the tail.
 
     Shapes:
-        - **knots:** :math:`(257)`, **parameters:** :math:`(3)`
+        - **knots:** :math:`(257)`, **parameters:** :math:`(2)`
     """
 
     knots: Tensor
     parameters: Tensor
 
 
-def series_windows(length: int, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    r"""First steps, ends (exclusive) and number of the width of windows of a quarter of a width from one to the next.
+class SeriesWindows(NamedTuple):
+    r"""Windows of several widths, one width after another.
 
-    Unlike :func:`~stgraph.ops.anomaly.windows.window_bounds` windows may hold a single step.
+    Args:
+        start: First step of each window.
+        end: End of each window, exclusive.
+        width: Number of its width.
 
     Shapes:
-        - **output:** three tensors :math:`(W)`, int64
+        - all: :math:`(W)`, int64
+    """
+
+    start: Tensor
+    end: Tensor
+    width: Tensor
+
+
+def series_windows(length: int, widths: Sequence[int]) -> SeriesWindows:
+    r"""Windows that begin a quarter of a width after one another.
+
+    Unlike :func:`~stgraph.ops.anomaly.windows.window_bounds` windows may hold a single step.
 
     Raises:
         InputError: If a width is less than 1 or more than ``length``.
 
     Examples:
-        >>> series_windows(10, [8])
-        (tensor([0, 2]), tensor([ 8, 10]), tensor([0, 0]))
+        >>> series_windows(10, [8]).end
+        tensor([ 8, 10])
     """
     starts, ends, numbers = [], [], []
     for number, width in enumerate(widths):
         if not 1 <= width <= length:
             raise InputError(f"a window of {width} steps does not fit; expected 1 to {length}, the steps of the series")
-        start = torch.arange(0, length - width + 1, max(1, width // 4))
+        start = torch.arange(0, length - width + 1, window_stride(width))
         if int(start[-1]) + width < length:
             start = torch.cat([start, start.new_tensor([length - width])])
         starts.append(start)
         ends.append(start + width)
         numbers.append(torch.full_like(start, number))
-    return torch.cat(starts), torch.cat(ends), torch.cat(numbers)
+    return SeriesWindows(torch.cat(starts), torch.cat(ends), torch.cat(numbers))
+
+
+def window_stride(width: int) -> int:
+    """Steps from a window of :func:`series_windows` to the next: a quarter of the width, at least one."""
+    return max(1, width // 4)
+
+
+def window_folds(start: Tensor, end: Tensor, length: int, folds: int) -> Tensor:
+    r"""Number of the part of a series in which the middle of each window is; the parts are equally long.
+
+    Shapes:
+        - **start**, **end**, **output:** :math:`(W)`, int64
+
+    Examples:
+        >>> window_folds(torch.tensor([0, 4, 8]), torch.tensor([4, 8, 12]), 12, 2)
+        tensor([0, 1, 1])
+    """
+    return (start + end) // 2 * folds // length
 
 
 def window_means(values: Tensor, known: Tensor, start: Tensor, end: Tensor, share: float = 0.5) -> Tensor:
@@ -178,38 +212,46 @@ def row_quantile(values: Tensor, level: float) -> Tensor:
     return values.sort(dim=-1).values.gather(-1, place[:, None]).squeeze(-1).nan_to_num(0.0)
 
 
-def fit_tail(values: Tensor) -> Tail:
-    r"""Distribution of the values of normal data, of which the largest hundredth makes the tail.
+def fit_tail(values: Tensor, group: Tensor, overlap: int = 1) -> Tail:
+    r"""Distribution of the values of normal data, as it is in the group of columns that has the largest values.
 
-    The tail is fitted by probability-weighted moments (Hosking and Wallis, 1987, "Parameter and quantile estimation for
-    the generalized Pareto distribution", Technometrics 29, 339-349), with a shape between 0 and 0.2.
+    Normal deviations come in clusters: what is rare on the whole may be frequent in one period. Each quantile is the
+    largest of those of the groups (periods, say). Quantiles end where a group has 5 independent values left; the tail
+    beyond is a heavy one, through the median of those values, as so few do not tell how fast it falls.
+
+    Args:
+        values: A statistic of each series (row) and window (column).
+        group: Number of the group of each column.
+        overlap: Number of neighbouring columns that make one independent value.
 
     Shapes:
-        - **values:** any, NaN left out
+        - **values:** :math:`(M, W)`, NaN left out; **group:** :math:`(W)`
 
     Raises:
         InputError: If there are no values.
 
     Examples:
-        >>> tail = fit_tail(torch.arange(1001.0))
+        >>> tail = fit_tail(torch.arange(1001.0)[None], torch.zeros(1001))
         >>> surprise(tail, torch.tensor([500.0, 900.0])).round(decimals=2)
         tensor([0.3000, 1.0000])
     """
-    found = values[~values.isnan()].flatten().double().sort().values
-    count = len(found)
-    if count == 0:
+    parts = [values[:, group == number] for number in group.unique().tolist()]
+    ordered = [part[~part.isnan()].double().sort().values for part in parts]
+    ordered = [part for part in ordered if len(part)]
+    if not ordered:
         raise InputError("values holds nothing but NaN; expected the statistics of normal data")
-    share = min(1.0, max(_TAIL_SHARE, _LEAST_TAIL / count))
-    level = 1 - share ** torch.linspace(0, 1, _KNOTS, dtype=torch.float64, device=found.device)
-    place = level * (count - 1)
+    share = min(0.5, _LEAST_TAIL * overlap * len(ordered) / sum(len(part) for part in ordered))
+    level = 1 - share ** torch.linspace(0, 1, _KNOTS, dtype=torch.float64, device=values.device)
+    level = torch.cat([level, level.new_tensor([1 - share / 2])])
+    found = torch.stack([_quantiles(part, level) for part in ordered]).amax(dim=0)
+    scale = (found[-1] - found[-2]).clamp(min=1e-6) * _SHAPE / (2**_SHAPE - 1)
+    return Tail(found[:-1].float(), torch.stack([scale.new_tensor(share), scale]).float())
+
+
+def _quantiles(ordered: Tensor, level: Tensor) -> Tensor:
+    place = level * (len(ordered) - 1)
     low = place.long()
-    knots = torch.lerp(found[low], found[(low + 1).clamp(max=count - 1)], place - low)
-    excess = torch.cat([found.new_zeros(1), found[found > knots[-1]] - knots[-1]])[-max(1, int(share * count)) :]
-    weight = 1 - (torch.arange(len(excess), device=found.device) + 0.65) / len(excess)
-    mean, moment = excess.mean().clamp(min=_TINY), (weight * excess).mean()
-    shape = (2 - mean / (mean - 2 * moment).clamp(min=_TINY)).clamp(0.0, _MAX_SHAPE)
-    scale = mean * (1 - shape)  # with which the tail has the mean that was found
-    return Tail(knots.float(), torch.stack([found.new_tensor(share), scale, shape]).float())
+    return torch.lerp(ordered[low], ordered[(low + 1).clamp(max=len(ordered) - 1)], place - low)
 
 
 def surprise(tail: Tail, values: Tensor) -> Tensor:
@@ -219,10 +261,10 @@ def surprise(tail: Tail, values: Tensor) -> Tensor:
         - **values**, **output:** any
 
     Examples:
-        >>> surprise(fit_tail(torch.arange(1001.0)), torch.tensor([-5.0, 0.0]))
+        >>> surprise(fit_tail(torch.arange(1001.0)[None], torch.zeros(1001)), torch.tensor([-5.0, 0.0]))
         tensor([0., 0.])
     """
-    share, scale, shape = tail.parameters.unbind()
+    share, scale = tail.parameters.unbind()
     step = -share.log10() / (len(tail.knots) - 1)
     flat = values.contiguous()
     upper = torch.searchsorted(tail.knots, flat, right=True).clamp(1, len(tail.knots) - 1)
@@ -230,9 +272,7 @@ def surprise(tail: Tail, values: Tensor) -> Tensor:
     part = ((flat - below) / (above - below).clamp(min=_TINY)).clamp(0.0, 1.0)
     body = (upper - 1 + part) * step
     excess = (flat - tail.knots[-1]).clamp(min=0.0) / scale
-    # The tail (1 + shape excess) ** (-1 / shape), and its limit, the exponential one.
-    safe = shape.clamp(min=1e-3)
-    beyond = torch.log1p(safe * excess) / safe / _LOG_TEN
+    beyond = torch.log1p(_SHAPE * excess) / (_SHAPE * _LOG_TEN)
     return body + beyond
 
 

@@ -8,12 +8,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stgraph.ops.anomaly.calibration import robust_threshold
 from stgraph.ops.anomaly.windows import window_bounds, window_sums
 
-__all__ = ["WindowScores", "WindowStatistics", "default_widths", "standardise_windows", "window_statistics"]
+__all__ = [
+    "WindowScores",
+    "WindowStatistics",
+    "default_widths",
+    "score_threshold",
+    "standardise_windows",
+    "window_statistics",
+]
 
 _MAD_OF_NORMAL = 1.4826
 _NARROWEST = 10
+_SHIFT = 3.0
 _BLOCK = 1 << 22  # values of which running sums are held at once
 
 
@@ -135,3 +144,23 @@ def _usual(both: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         # Where at least half of the windows are alike, any other one stands out by what it differs.
         scale[:, of_width] = torch.where(spread > torch.finfo(both.dtype).eps, spread, 1.0)[:, None]
     return center, scale
+
+
+def score_threshold(score: Tensor, multiplier: float) -> Tensor:
+    r"""Score above which a series stands out: a robust threshold of the logarithms of three plus the scores.
+
+    The highest of many standardised scores has a long tail to the right, which the logarithm shortens; it is near 0 or
+    below for few windows, hence the three.
+
+    Args:
+        score: Score of each series; those that are NaN do not count.
+        multiplier: Number of robust standard deviations above the median.
+
+    Shapes:
+        - **score:** :math:`(N)`, **output:** a scalar
+
+    Examples:
+        >>> score_threshold(torch.tensor([4.0, 5.0, 6.0]), 0.0)
+        tensor(5.)
+    """
+    return robust_threshold((score + _SHIFT).clamp(min=1.0).log(), multiplier).exp() - _SHIFT

@@ -12,7 +12,7 @@ from stgraph.ops.anomaly.nearest import nearest_rows
 
 
 @given(own=st.booleans(), k=st.integers(1, 4), seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_neighbours_are_the_nearest_usable_ones(own: bool, k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     reference = torch.randn(12, 3, generator=generator)

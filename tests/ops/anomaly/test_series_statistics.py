@@ -16,21 +16,36 @@ from stgraph.ops.anomaly.series_statistics import (
 )
 
 
-def test_surprise_of_an_exponential_distribution_beyond_its_largest_value() -> None:
+def test_surprise_within_and_beyond_what_the_values_tell() -> None:
     level = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
-    tail = fit_tail(-(1 - level).log().float())
-    decades = torch.tensor([0.5, 1.0, 3.0, 6.0])
-    assert torch.allclose(surprise(tail, decades * 2.302585), decades, rtol=0.05)
+    tail = fit_tail(-(1 - level).log().float()[None], torch.zeros(100_000))
+    decades = torch.tensor([0.5, 1.0, 3.0, 4.0])
+    assert torch.allclose(surprise(tail, decades * 2.302585), decades, rtol=0.01)
+    # Beyond the last values the probability falls with a power of the value, so ten times as far is no 40 decades.
+    far = surprise(tail, torch.tensor([1e3, 1e4]))
+    assert float(far.diff()) == pytest.approx(1 / 0.7, rel=0.01)
+
+
+def test_tail_is_that_of_the_worst_group() -> None:
+    values = torch.cat([torch.linspace(0, 1, 500), torch.linspace(0, 2, 500)])[None]
+    tail = fit_tail(values, torch.arange(1000) // 500)
+    assert torch.allclose(surprise(tail, torch.tensor([1.0, 1.8])), torch.tensor([0.30103, 1.0]), atol=1e-3)
+
+
+def test_dependent_values_tell_less() -> None:
+    values, group = torch.linspace(0, 1, 1000)[None], torch.zeros(1000)
+    few, many = (surprise(fit_tail(values, group, overlap), torch.tensor([3.0])) for overlap in (20, 1))
+    assert float(few) < float(many)
 
 
 def test_surprise_never_falls_and_keeps_nan() -> None:
-    tail = fit_tail(torch.randn(500, generator=torch.Generator().manual_seed(0)))
+    tail = fit_tail(torch.randn(1, 500, generator=torch.Generator().manual_seed(0)), torch.zeros(500))
     found = surprise(tail, torch.linspace(-5, 30, 1000))
     assert (found.diff() >= 0).all()
     assert found[0] == 0
     assert surprise(tail, torch.tensor([float("nan")])).isnan().all()
     with pytest.raises(InputError, match="NaN"):
-        fit_tail(torch.full((3,), float("nan")))
+        fit_tail(torch.full((1, 3), float("nan")), torch.zeros(3))
 
 
 def test_windows_reach_the_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_a_window_longer_than_the_series_is_refused() -> None:
 def test_default_widths_fit(length: int) -> None:
     widths = default_widths(length)
     assert widths[0] == min(10, length)
-    assert all(after == 2 * before for before, after in zip(widths, widths[1:], strict=False))
+    assert all(after == 2 * before for before, after in itertools.pairwise(widths))
     assert len(widths) == 1 or widths[-1] <= length // 10 < 2 * widths[-1]
 
 
