@@ -1,0 +1,40 @@
+"""The forward model of image fusion: what a blurred and a multispectral sensor see of a hyperspectral image."""
+
+from __future__ import annotations
+
+from stgraph.ops.fusion.blur import Boundary, blur, boundary_index
+from stgraph.ops.fusion.downsample import area_downsample, area_weights
+from stgraph.ops.fusion.kernels import PSF_NAMES, normalise_kernel, psf_kernel
+from stgraph.ops.fusion.noise import add_noise, noise_deviation
+from stgraph.ops.fusion.response import (
+    SENSOR_BANDS,
+    SensorBand,
+    apply_response,
+    band_response,
+    normalise_response,
+    sensor_response,
+    stretched_wavelengths,
+)
+from stgraph.ops.fusion.tiling import Tile, tiles
+
+__all__ = [
+    "PSF_NAMES",
+    "SENSOR_BANDS",
+    "Boundary",
+    "SensorBand",
+    "Tile",
+    "add_noise",
+    "apply_response",
+    "area_downsample",
+    "area_weights",
+    "band_response",
+    "blur",
+    "boundary_index",
+    "noise_deviation",
+    "normalise_kernel",
+    "normalise_response",
+    "psf_kernel",
+    "sensor_response",
+    "stretched_wavelengths",
+    "tiles",
+]
