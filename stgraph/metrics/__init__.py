@@ -4,6 +4,9 @@ from stgraph.metrics.anomaly import detection_delay, detection_scores, region_io
 from stgraph.metrics.forecast import ForecastMetrics
 from stgraph.metrics.gaussian import GaussianMetrics, gaussian_scores
 from stgraph.metrics.geographic import AnomalyCorrelation, LatitudeWeightedRMSE, latitude_weights
+from stgraph.metrics.image import band_metrics, fusion_metrics
+from stgraph.metrics.image_accumulated import ImageFusionMetrics
+from stgraph.metrics.image_quality import quality_without_reference
 from stgraph.metrics.point import MaskedFrameR2, MaskedMAE, MaskedMAPE, MaskedR2, MaskedRMSE, MaskedSMAPE, MaskedWAPE
 from stgraph.metrics.quantile import IntervalCoverage, IntervalWidth, MaskedCRPS, MaskedPinball
 from stgraph.metrics.ranks import Ranks, friedman_ranks
@@ -16,6 +19,7 @@ __all__ = [
     "Comparison",
     "ForecastMetrics",
     "GaussianMetrics",
+    "ImageFusionMetrics",
     "IntervalCoverage",
     "IntervalWidth",
     "LatitudeWeightedRMSE",
@@ -31,14 +35,17 @@ __all__ = [
     "MaskedWAPE",
     "Ranks",
     "ReconstructionMetrics",
+    "band_metrics",
     "block_bootstrap",
     "detection_delay",
     "detection_scores",
     "diebold_mariano",
     "friedman_ranks",
+    "fusion_metrics",
     "gaussian_scores",
     "holm",
     "latitude_weights",
+    "quality_without_reference",
     "reconstruction_errors",
     "region_iou",
     "scores_by_kind",

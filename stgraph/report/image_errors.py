@@ -90,6 +90,7 @@ def _draw(
     squares, _, count = error_sums(pair).cpu()
     left, right = parts[-1].subplots(1, 2)
     _draw_curve(left, at, (squares / count).sqrt().numpy(), label("RMSE", None), COLORS[0])
+    left.set_ylim(0, 1.08 * float((squares / count).max().sqrt()) or 1.0)
     _draw_curve(right, at, psnr_from_mse(squares / count).numpy(), label("PSNR", "dB"), COLORS[1])
     if title:
         figure.suptitle(title, fontsize=12, color=INK)
@@ -128,7 +129,7 @@ def _draw_map(part: SubFigure, axes: Axes, values: Floats, name: str, unit: str 
     part.colorbar(image, ax=axes, label=label(name, unit), extend=extend, shrink=0.85)
     mean = f"mean {known.mean():.3g}{f' {unit}' if unit else ''}" if known.size else "nothing known"
     axes.set_title(f"{name}, {mean}", fontsize=10, color=INK)
-    axes.set_xlabel("Column", fontsize=10)
+    axes.set_xlabel("Column" if known.size == values.size else "Column (grey: no value)", fontsize=10)
     axes.set_ylabel("Row", fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
