@@ -21,6 +21,8 @@ def mock(options: MockSpectraOptions) -> None:
     """Write mock spectra of galaxies."""
     require(options.output, "an output file, as stgraph anomaly mock galaxies.h5")
     check_file(options.output, options.overwrite)
+    if Path(options.output).suffix.lower() not in (".h5", ".hdf5", ".npz", ".csv"):
+        raise InputError(f"output is {options.output!r}; expected a name that ends in .h5, .npz or .csv")
     from stgraph.data.simulation.anomalies import analytic_galaxies
     from stgraph.data.spectra import write_object_spectra
 
@@ -34,7 +36,7 @@ def inject(options: InjectOptions) -> None:
     require(options.input, f"a file of spectra, {example}")
     require(options.output, f"an output file, {example}")
     check_file(options.output, options.overwrite)
-    if Path(options.output).suffix not in (".h5", ".hdf5", ".npz"):
+    if Path(options.output).suffix.lower() not in (".h5", ".hdf5", ".npz"):
         raise InputError(f"output is {options.output!r}; expected a name that ends in .h5 or .npz")
     from stgraph.data.simulation.anomalies import inject as inject_anomalies
     from stgraph.data.spectra import read_object_spectra, write_object_spectra
@@ -97,7 +99,10 @@ def _detect(run: Any, options: DetectOptions, device: str) -> FoundAnomalies:
 
         if options.catalog is not None:
             raise InputError("catalog is for spectra of objects; the run is one of stgraph lightcurve train")
-        return detect_by_uncertainty(run.path, options.data, block=options.block, device=device)
+        chosen = {} if options.block is None else {"block": options.block}
+        return detect_by_uncertainty(run.path, options.data, device=device, **chosen)
+    if options.block is not None:
+        raise InputError("block is for runs of stgraph lightcurve train; that of stgraph anomaly train hides nothing")
     from stgraph.tasks.anomaly_inference import LoadedAnomaly
 
     return LoadedAnomaly(run.path).detect(options.data, catalog=options.catalog, device=device)

@@ -32,8 +32,9 @@ def plot(options: PlotAnomaliesOptions) -> None:
     if options.image_cache is not None and options.image_provider is None:
         raise InputError("image_cache keeps images of image_provider, which is not given")
     run = LoadedAnomaly(options.run)
-    if options.image_provider is not None and run.options.data.kind == "series":
-        raise InputError("image_provider is for spectra, and the run is one of a series")
+    for name in ("image_provider", "seed"):
+        if getattr(options, name) is not None and run.options.data.kind == "series":
+            raise InputError(f"{name} is for spectra, and the run is one of a series")
     judged = run.detect(options.data, catalog=options.catalog, device=device_of(options.device))
     output = run.folder.figures if options.output is None else Path(options.output)
     before = set(output.iterdir()) if output.is_dir() else set()
@@ -70,7 +71,8 @@ def _draw_spectra(judged: FoundAnomalies, options: PlotAnomaliesOptions, output:
         print("No spectrum is anomalous: nothing to draw" if options.only_anomalous else "Nothing to draw")
     if found.expected is not None:
         errors = (data.x[..., 0] - found.expected.view(data.x.shape[:2])).abs()
-        plot_reconstruction_error_distribution(errors, data.wavelength, output, mask=mask)
+        at_rest = data.get("frame") == "rest"
+        plot_reconstruction_error_distribution(errors, data.wavelength, output, mask=mask, at_rest=at_rest)
     save_anomaly_record(found, judged.names, json_directory=output, drawn=drawn, wavelength=data.wavelength, data=data)
 
 

@@ -24,7 +24,7 @@ class DetectOptions:
         catalog: Table with redshifts and positions of the spectra in that file.
         output: New folder for scores, regions and the record; detections_<number> in the run's folder by default.
         rows: Number of rows of the table.
-        block: Points that are hidden from a run of stgraph lightcurve at a time.
+        block: Points that are hidden from a run of stgraph lightcurve at a time; 8 by default.
         device: Where to compute; "auto" takes a CUDA device where there is one.
     """
 
@@ -33,7 +33,7 @@ class DetectOptions:
     catalog: str | None = None
     output: str | None = None
     rows: int = 10
-    block: int = 8
+    block: int | None = None
     device: str = "auto"
 
 
@@ -48,7 +48,7 @@ class PlotAnomaliesOptions:
         output: Folder of the pictures, which never replace others; "figures" in the run's folder by default.
         only_anomalous: Draw flagged spectra alone.
         max_samples: Largest number of spectra to draw, at most 60; of series, at most 8 nodes are drawn.
-        seed: Seed of the draw; a random one by default.
+        seed: Seed of the draw of spectra; a random one by default.
         image_provider: Survey whose images of the sky to fetch; none by default, and no connection is made.
         image_cache: Folder that keeps the images.
         device: Where to compute; "auto" takes a CUDA device where there is one.

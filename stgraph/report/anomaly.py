@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch_geometric.data import Data
 
+from stgraph.data.spectra.columns import SKY_COLUMNS
 from stgraph.errors import InputError
 from stgraph.report.anomaly_panels import (
     Row,
@@ -33,8 +34,6 @@ MAX_ROWS = 60
 
 _DPI = 300
 _LARGEST_SEED = 10_000
-_RA = ("ra", "mean_fiber_ra", "target_ra", "plug_ra")
-_DEC = ("dec", "mean_fiber_dec", "target_dec", "plug_dec")
 
 # Inches.
 _WIDTH, _ROW, _TOP, _BOTTOM, _LEFT, _RIGHT, _SPACE = 12.0, 2.6, 0.75, 0.6, 0.9, 0.2, 0.55
@@ -66,9 +65,10 @@ def plot_combined_spectra(
         reconstructed_fluxes: What was expected in their place.
         anomalous_regions: True at flagged points.
         spectrum_anomalies: True for flagged spectra.
-        catalogue: Table with a row for each spectrum, in their order, with the columns ``targetid``, ``ra`` or
-            ``mean_fiber_ra``, and ``dec`` or ``mean_fiber_dec`` (degrees); or the graph of the spectra.
-        wavelengths: Wavelengths in angstrom. (default: numbers of points)
+        catalogue: Table with a row for each spectrum, in their order, with the columns ``targetid``, and
+            ``mean_fiber_ra`` and ``mean_fiber_dec`` or ``ra`` and ``dec`` (degrees); or the graph of the spectra.
+        wavelengths: Wavelengths in angstrom, at rest if the catalogue is a graph of spectra in the rest frame.
+            (default: numbers of points)
         save_directory: Folder of the figure.
         max_samples: Largest number of spectra to draw, at most 60.
         seed: Seed of the draw, without replacement. (default: one from 0 to 10000)
@@ -88,6 +88,8 @@ def plot_combined_spectra(
     Raises:
         InputError: If a shape does not fit or a number is out of range.
     """
+    if catalogue is not None and zpix_cat is not None:
+        raise InputError("catalogue is given twice; expected one of catalogue and zpix_cat")
     x = as_floats(original_fluxes, "original_fluxes")
     if x.ndim != 2:
         raise InputError(f"original_fluxes has shape {x.shape}; expected (N, L)")
@@ -99,13 +101,15 @@ def plot_combined_spectra(
     good &= True if mask is None else as_bools(mask, "mask", x.shape)
     if not 1 <= max_samples <= MAX_ROWS:
         raise InputError(f"max_samples is {max_samples}; expected 1 to {MAX_ROWS}")
-    names, sky = _catalogue(catalogue if zpix_cat is None else zpix_cat, len(x))
+    catalogue = catalogue if zpix_cat is None else zpix_cat
+    names, sky = _catalogue(catalogue, len(x))
     images = image_provider if isinstance(image_provider, SkyImages) else SkyImages(image_provider)
     candidates, chosen, seed = _draw_sample(flagged if only_anomalous else np.ones_like(flagged), max_samples, seed)
     if chosen:
         rows = [Row(at[i], x[i], expected[i], good[i], regions[i], bool(flagged[i]), names[i]) for i in chosen]
         places = [None if sky is None else (float(sky[i, 0]), float(sky[i, 1])) for i in chosen]
-        figure = _spectra_figure(rows, places, images, wavelengths is not None)
+        frame = catalogue.get("frame") if isinstance(catalogue, Data) else None
+        figure = _spectra_figure(rows, places, images, _axis_label(wavelengths, at_rest=frame == "rest"))
         _save(figure, save_directory, "anomalous_spectra" if only_anomalous else "spectra_reconstruction")
     return candidates, chosen, seed
 
@@ -115,7 +119,12 @@ plot_spectra = plot_combined_spectra
 
 
 def plot_reconstruction_error_distribution(
-    errors: Any, wavelengths: Any = None, save_directory: str | os.PathLike[str] = "output_images", *, mask: Any = None
+    errors: Any,
+    wavelengths: Any = None,
+    save_directory: str | os.PathLike[str] = "output_images",
+    *,
+    mask: Any = None,
+    at_rest: bool = False,
 ) -> tuple[Path, Path]:
     """Draw the mean error of all spectra against wavelength; write it as PNG, with a linear and a logarithmic axis.
 
@@ -124,6 +133,7 @@ def plot_reconstruction_error_distribution(
         wavelengths: Wavelengths in angstrom. (default: numbers of points)
         save_directory: Folder of the figures.
         mask: True at good points. (default: all that are finite)
+        at_rest: Whether the wavelengths are those in the rest frame, for the label of the axis.
 
     Shapes:
         - **errors**, **mask:** ``[N, L]`` or ``[N, L, 1]``, **wavelengths:** ``[L]``
@@ -146,7 +156,7 @@ def plot_reconstruction_error_distribution(
     mean = masked_mean(e, good, 0)
     paths = []
     for scale in ("linear", "log"):
-        figure = _error_figure(at, mean, scale, len(e), wavelengths is not None)
+        figure = _error_figure(at, mean, scale, len(e), _axis_label(wavelengths, at_rest=at_rest))
         paths.append(_save(figure, save_directory, f"mean_reconstruction_error_{scale}"))
     return paths[0], paths[1]
 
@@ -174,12 +184,20 @@ def _catalogue(catalogue: Any, count: int) -> tuple[list[str], Floats | None]:
         sky = catalogue.get("sky")
         sky = None if sky is None else as_floats(sky, "sky", (count, 2))
     else:
-        columns = [catalogue_column(catalogue, _RA), catalogue_column(catalogue, _DEC)]
-        known = [as_floats(column, "catalogue", (count,)) for column in columns if column is not None]
-        sky = np.stack(known, axis=1) if len(known) == 2 else None
+        sky = _position(catalogue, count)
     if len(names) != count:
         raise InputError(f"catalogue has {len(names)} rows; original_fluxes has {count} spectra")
     return [f"Target {name}" for name in names], sky
+
+
+def _position(catalogue: Any, count: int) -> Floats | None:
+    """Right ascension and declination from the first pair of columns that a catalogue has."""
+    for pair in SKY_COLUMNS:
+        columns = [catalogue_column(catalogue, [name]) for name in pair]
+        known = [as_floats(column, "catalogue", (count,)) for column in columns if column is not None]
+        if len(known) == 2:
+            return np.stack(known, axis=1)
+    return None
 
 
 def _draw_sample(allowed: Any, count: int, seed: int | None) -> tuple[list[int], list[int], int | None]:
@@ -192,9 +210,7 @@ def _draw_sample(allowed: Any, count: int, seed: int | None) -> tuple[list[int],
     return candidates.tolist(), sorted(chosen.tolist()), seed
 
 
-def _spectra_figure(
-    rows: list[Row], places: list[tuple[float, float] | None], images: SkyImages, in_angstrom: bool
-) -> Figure:
+def _spectra_figure(rows: list[Row], places: list[tuple[float, float] | None], images: SkyImages, axis: str) -> Figure:
     height = _TOP + _BOTTOM + len(rows) * _ROW + (len(rows) - 1) * _SPACE
     # Fixed places: an automatic layout would part the residual from its spectrum.
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
@@ -220,16 +236,18 @@ def _spectra_figure(
         image = None if place is None else images.get(*place)
         draw_sky(figure.add_subplot(grid[i, 1]), image, place)
         if i == len(rows) - 1:
-            below.set_xlabel(_axis_label(in_angstrom), fontsize=10)
+            below.set_xlabel(axis, fontsize=10)
     legend_handles(figure)
     return figure
 
 
-def _axis_label(in_angstrom: bool) -> str:
-    return "Wavelength (Å)" if in_angstrom else "Number of the point"
+def _axis_label(wavelengths: Any, *, at_rest: bool) -> str:
+    if wavelengths is None:
+        return "Number of the point"
+    return "Rest wavelength (Å)" if at_rest else "Wavelength (Å)"
 
 
-def _error_figure(at: Floats, mean: Floats, scale: str, count: int, in_angstrom: bool) -> Figure:
+def _error_figure(at: Floats, mean: Floats, scale: str, count: int, axis: str) -> Figure:
     figure = new_figure(9.5, 4.2)
     axes = figure.subplots()
     known = np.isfinite(mean) & (mean > 0) if scale == "log" else np.isfinite(mean)
@@ -240,7 +258,7 @@ def _error_figure(at: Floats, mean: Floats, scale: str, count: int, in_angstrom:
         axes.text(0.5, 0.5, "Nothing to draw", transform=axes.transAxes, ha="center", va="center", color=GREY)
     axes.set_yscale(scale)
     style(axes)
-    axes.set_xlabel(_axis_label(in_angstrom), fontsize=10)
+    axes.set_xlabel(axis, fontsize=10)
     axes.set_ylabel("Mean error", fontsize=10)
     axes.set_title(f"Mean reconstruction error of {count} spectra", fontsize=12, color=INK)
     return figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import os
 from collections.abc import Mapping
 from html import escape
@@ -15,7 +14,7 @@ import yaml
 
 from stgraph.errors import InputError
 from stgraph.report.files import write_then_rename
-from stgraph.report.html import STYLE
+from stgraph.report.html import STYLE, read_mapping
 from stgraph.report.tables import fact_table, format_number, table
 
 __all__ = ["write_anomaly_report"]
@@ -37,7 +36,9 @@ def write_anomaly_report(run_dir: str | os.PathLike[str]) -> Path:
         InputError: If the folder holds no finished anomaly run, or a file in it is damaged.
     """
     folder = Path(run_dir)
-    config, results, environment = (_read(folder / n) for n in ("config.yaml", "results.json", "environment.json"))
+    config, results, environment = (
+        read_mapping(folder / n) for n in ("config.yaml", "results.json", "environment.json")
+    )
     if "detector" not in config or "judged" not in results:
         raise InputError(f"run_dir {folder} is not the folder of a finished run of stgraph anomaly train")
     title = f"Anomalies of {Path(str(config['data']['path'])).name}"
@@ -64,20 +65,6 @@ def write_anomaly_report(run_dir: str | os.PathLike[str]) -> Path:
         f"<p class=lead>{escape(lead)}</p>{_cards(results)}{body}</main></body></html>\n"
     )
     return write_then_rename(folder / "report.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a JSON or YAML mapping; empty where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds a {type(values).__name__}; expected names and values")
-    return values
 
 
 def _cards(results: Mapping[str, Any]) -> str:

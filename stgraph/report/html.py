@@ -17,7 +17,7 @@ from stgraph.errors import InputError
 from stgraph.report.files import write_then_rename
 from stgraph.report.tables import fact_table, format_number, is_metrics, metric_tables, part_table, seed_table
 
-__all__ = ["STYLE", "write_report"]
+__all__ = ["STYLE", "read_mapping", "write_report"]
 
 _CAPTIONS = {
     "forecasts": "Observed values and forecasts at a few nodes, from nodes that are easy to forecast to hard ones.",
@@ -74,7 +74,9 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     folder = Path(run_dir)
     if not any((folder / name).is_file() for name in ("config.yaml", "results.json")):
         raise InputError(f"run_dir {folder} is not the folder of a run: it has neither config.yaml nor results.json")
-    config, results, environment = (_read(folder / n) for n in ("config.yaml", "results.json", "environment.json"))
+    config, results, environment = (
+        read_mapping(folder / n) for n in ("config.yaml", "results.json", "environment.json")
+    )
     model, data = _names(config, folder)
     body = [f"<h1>{escape(model)} on {escape(data)}</h1>", _lead(config, environment)]
     body.append(_cards(results))
@@ -90,7 +92,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     return write_then_rename(folder / "report.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """Read a JSON or YAML mapping; empty where there is no file."""
     if not path.is_file():
         return {}

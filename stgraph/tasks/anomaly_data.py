@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import math
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -19,6 +21,8 @@ from stgraph.ops.anomaly.calibration import check_calibration_size
 from stgraph.tasks.anomaly_options import AnomalyOptions
 
 __all__ = ["AnomalyParts", "SpectraModule", "scaled"]
+
+_logger = logging.getLogger("stgraph")
 
 
 class AnomalyParts:
@@ -59,6 +63,23 @@ class AnomalyParts:
         rate = options.detector.false_alarm_rate
         if rate is not None and self.calibration is not None:
             check_calibration_size(int(self.calibration.x.shape[0]), rate)
+            self._tell_least(rate)
+
+    def _tell_least(self, rate: float) -> None:
+        """Say how many must be flagged together: no p-value is below one over the number that calibrate, and one."""
+        if self.options.data.kind != "spectra":
+            return
+        judged = int(observed_entries(self.judged).any(dim=2).any(dim=1).sum())
+        least = math.ceil(judged / ((self.calibration_size + 1) * rate))
+        if least > 1:
+            _logger.warning(
+                "%d calibration spectra: at a rate of %g none of %d spectra can be flagged, or at least %d together; "
+                "a larger data.calibration lets fewer be flagged",
+                self.calibration_size,
+                rate,
+                judged,
+                least,
+            )
 
     @property
     def calibration_size(self) -> int:

@@ -88,6 +88,10 @@ def load_detector(path: Path) -> tuple[Detector, dict[str, Any]]:
 def judge(detector: Detector, parts: AnomalyParts, device: str = "cpu") -> FoundAnomalies:
     """Fit a detector to what a run judges, calibrate it with what the run keeps, and return what it found.
 
+    The spectra that are judged here have chosen components and thresholds, and those that calibrate have not: the
+    p-values of the first are approximate. Those of :meth:`~stgraph.models.detectors.Detector.detect` on other data are
+    exact.
+
     Args:
         detector: The detector; it is fitted afterwards.
         parts: The data of the run.
@@ -106,6 +110,10 @@ def judge(detector: Detector, parts: AnomalyParts, device: str = "cpu") -> Found
 
 def decide(found: AnomalousRegions, rate: float | None) -> AnomalousRegions:
     """Flag by p-values in place of the detector's threshold, with a bound on the share of false alarms.
+
+    The bound is guaranteed for the p-values of data that neither fitted nor calibrated the detector, as
+    :meth:`~stgraph.models.detectors.Detector.detect` gives them. Of the data of the fit itself, as :func:`judge` gives
+    them, it holds approximately.
 
     The regions of spectra that were compared with their neighbours are then the windows with a score above all those
     that are not flagged; others stay as they are.

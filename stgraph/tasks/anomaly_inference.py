@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+from pathlib import Path
 
 from torch_geometric.data import Data
 
@@ -17,6 +19,8 @@ from stgraph.tasks.folder import RunFolder, read_options
 from stgraph.tasks.options import DATASETS
 
 __all__ = ["LoadedAnomaly"]
+
+_logger = logging.getLogger("stgraph")
 
 
 class LoadedAnomaly:
@@ -51,6 +55,8 @@ class LoadedAnomaly:
             CheckpointError: If it has other nodes or channels.
         """
         if path is None:
+            if catalog is not None:
+                raise InputError("catalog is for another file of spectra; the run has that of data.catalog")
             return prepare(read_anomaly_input(self.options.data), self.options.data)
         kind = anomaly_kind_of(str(path if str(path) in DATASETS else existing(path)))
         if kind != self.options.data.kind:
@@ -85,18 +91,30 @@ class LoadedAnomaly:
         """Return what does not fit in other data of the kind that the run was trained on.
 
         Args:
-            data: A file, or spectra or series as they were read; by default the run's own data, each spectrum compared
-                with the others.
+            data: A file, or spectra or series as they were read, none of them those of the fit; by default the run's
+                own data, each spectrum compared with the others.
             catalog: Table with redshifts and positions of the spectra of a file.
             device: Where to compute.
 
         Raises:
-            InputError: If the data cannot be used.
+            InputError: If the data cannot be used. The logger ``stgraph`` warns of the file of the fit itself.
         """
         if data is None:
-            return judge(self.detector, AnomalyParts(self.read(), self.options), device)
+            return judge(self.detector, AnomalyParts(self.read(catalog=catalog), self.options), device)
+        if catalog is not None and isinstance(data, Data):
+            raise InputError("catalog is for a file of spectra; data was read already")
         prepared = self.prepare(data) if isinstance(data, Data) else self.read(data, catalog=catalog)
+        if not isinstance(data, Data) and self.options.data.kind == "spectra" and self._fitted_to(data):
+            _logger.warning(
+                "%s is what the detector was fitted to: each spectrum is a neighbour of its own, and p-values hold for "
+                "other spectra only; without naming data each is compared with the others",
+                data,
+            )
         found = self.detector.to(device).detect(prepared.clone().to(device))
         rate = self.options.detector.false_alarm_rate
         found = on_cpu(decide(found, rate))
         return FoundAnomalies(found, node_names(prepared), prepared)
+
+    def _fitted_to(self, path: str | os.PathLike[str]) -> bool:
+        own = Path(str(self.options.data.path))
+        return own.exists() and existing(path).samefile(own)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from stgraph.data.csv_files import read_csv
 from stgraph.data.files import existing, reading
 from stgraph.data.graph import observed_entries, series_of
 from stgraph.data.spectra import common_wavelengths, read_object_spectra, resample_spectra, to_rest_frame
@@ -51,8 +50,10 @@ def anomaly_kind_of(path: str) -> Literal["spectra", "series"]:
         with reading(file), np.load(file, allow_pickle=False) as arrays:
             names = set(arrays.files)
     elif suffix == ".csv":
+        import pandas as pd
+
         with reading(file):
-            names = set(map(str, read_csv(file).columns))
+            names = {str(name).lower() for name in pd.read_csv(file, nrows=0)}
     return "spectra" if "flux" in names and names & _AXES else "series"
 
 
@@ -137,9 +138,12 @@ def prepare(data: Data, options: AnomalyDataOptions, wavelength: Tensor | None =
 
 def _without_blue(data: Data, lowest: float) -> Data:
     """Leave out what was observed below a wavelength: drop the columns of a shared grid, mask points of own ones."""
-    kept = data.wavelength >= lowest
+    observed, redshift = data.wavelength, data.get("redshift")
+    if data.get("frame") == "rest" and redshift is not None:
+        observed = observed * (1 + redshift.double().nan_to_num(0.0)).unsqueeze(1)
+    kept = observed >= lowest
     if not bool(kept.any()):
-        raise InputError(f"data.min_wavelength is {lowest}; the spectra end at {float(data.wavelength.max())} angstrom")
+        raise InputError(f"data.min_wavelength is {lowest}; the spectra end at {float(observed.max())} angstrom")
     result = copy.copy(data)
     if kept.dim() == 1:
         for name in _POINTS:
@@ -149,6 +153,7 @@ def _without_blue(data: Data, lowest: float) -> Data:
     else:
         result.mask = observed_entries(data) & kept.unsqueeze(2)
         result.x = data.x.masked_fill(~result.mask, 0.0)
+    result.no_data = ~observed_entries(result).any(dim=2).any(dim=1)
     return result
 
 

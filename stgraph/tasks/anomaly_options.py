@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, Literal
 
 from stgraph.errors import InputError
+from stgraph.tasks.anomaly_option_checks import check_options
 from stgraph.tasks.options import CommonTrainerOptions, OptimizerOptions
 
 __all__ = [
@@ -73,9 +74,11 @@ class AnomalyDetectorOptions:
         name: Name of the detector: "graph_residual" (default for spectra) compares spectra with those most like them,
             "series_residual" (default for series) sensors with their neighbours and their own past, "autoencoder"
             trains a network that reconstructs spectra.
-        arguments: Hyper-parameters of a detector, by the names of its constructor.
+        arguments: Hyper-parameters of a detector, by the names of its constructor; of an autoencoder those of
+            rule.name="graph_residual".
         false_alarm_rate: Largest expected share of false alarms among what is flagged, by p-values against the
-            calibration share; by default the detector's own threshold decides.
+            calibration share; by default the detector's own threshold decides. It is guaranteed for other data
+            ("stgraph anomaly detect"), and holds approximately for the spectra that the detector was fitted to.
     """
 
     name: str | None = None
@@ -90,7 +93,7 @@ class AnomalyRuleOptions:
     Args:
         name: "graph_residual" judges residuals by their robust spread and the known errors, "percentile" and "fixed"
             are the documented and the later rule; that of the preset by default.
-        window_size: Points of a window.
+        window_size: Points of a window, as all options below for name="percentile" and "fixed".
         percentile_threshold: Percentile of the residuals of all windows, for name="percentile"; 95 by default.
         abs_residual_threshold: Mean absolute residual of a window, for name="fixed"; 0.1 by default.
         rel_residual_threshold: Mean relative residual of a window, for name="fixed"; 0.1 by default.
@@ -196,66 +199,31 @@ class AnomalyOptions:
         """Whether there is a network to train."""
         return self.detector.name == "autoencoder"
 
+    @property
+    def rule_name(self) -> Literal["graph_residual", "percentile", "fixed"]:
+        """The rule of an autoencoder: the one named, that of the thresholds, or that of the preset."""
+        return self.rule.name or self.rule.implied or PRESETS[self.model.preset]["rule"]
+
+    @property
+    def loss_kind(self) -> Literal["gradient", "chi2", "gaussian_nll", "huber", "mse"]:
+        """The loss of an autoencoder: the one named, or that of the preset."""
+        return self.loss.kind or PRESETS[self.model.preset]["loss"]
+
     def check(self) -> None:
         """Refuse values that can be seen to be wrong without the data.
 
         Raises:
-            InputError: If a value is out of range.
+            InputError: If a value is out of range, or an option has no effect beside the others.
         """
-        data = self.data
-        if data.path is None:
-            raise InputError("no data: name a file of spectra or of a series, or a data set")
-        positive = {
-            "data.batch_size": data.batch_size,
-            "trainer.max_epochs": self.trainer.max_epochs,
-            "trainer.devices": self.trainer.devices,
-            "trainer.num_nodes": self.trainer.num_nodes,
-            "trainer.early_stopping": self.trainer.early_stopping,
-            "trainer.log_every_n_steps": self.trainer.log_every_n_steps,
-            "trainer.checkpoint_every_n_steps": self.trainer.checkpoint_every_n_steps,
-        }
-        for name, value in positive.items():
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
-        if self.optimizer.learning_rate <= 0:
-            raise InputError(f"optimizer.learning_rate is {self.optimizer.learning_rate}; expected more than 0")
-        kept = data.calibration or 0.0
-        if not (0 < data.val < 1 and 0 <= kept < 1 and data.val + kept < 1):
-            raise InputError(
-                f"data.val is {data.val} and data.calibration {kept}; expected shares that leave something to train on"
-            )
-        rate = self.detector.false_alarm_rate
-        if rate is not None and not 0 < rate < 1:
-            raise InputError(f"detector.false_alarm_rate is {rate}; expected a share between 0 and 1")
-        if rate is not None and data.calibration == 0:
-            raise InputError("detector.false_alarm_rate needs a calibration share, and data.calibration is 0")
-        if data.min_wavelength is not None and data.min_wavelength <= 0:
-            raise InputError(f"data.min_wavelength is {data.min_wavelength}; expected more than 0 angstrom")
-        if self.overwrite and self.resume:
-            raise InputError("overwrite and resume exclude each other: one replaces the run, the other continues it")
-        self._check_rule()
-
-    def _check_rule(self) -> None:
-        rule = self.rule
-        if rule.percentile_threshold is not None and not 0 <= rule.percentile_threshold <= 100:
-            raise InputError(f"rule.percentile_threshold is {rule.percentile_threshold}; expected 0 to 100")
-        if rule.window_size < 2:
-            raise InputError(f"rule.window_size is {rule.window_size}; expected at least 2")
-        if not 0 <= rule.overall_anomaly_threshold <= 2:
-            raise InputError(f"rule.overall_anomaly_threshold is {rule.overall_anomaly_threshold}; expected 0 to 2")
-        if rule.range_mismatch_factor <= 0:
-            raise InputError(f"rule.range_mismatch_factor is {rule.range_mismatch_factor}; expected more than 0")
-        constants = rule.abs_residual_threshold, rule.rel_residual_threshold
-        if rule.percentile_threshold is not None and constants != (None, None):
-            raise InputError("rule has thresholds of two rules: a percentile, and fixed ones; expected those of one")
-        if rule.name is not None and rule.implied not in (None, rule.name):
-            raise InputError(f"rule has thresholds for rule.name {rule.implied!r}, and it is {rule.name!r}")
+        if self.model.preset not in PRESETS:
+            raise InputError(f"model.preset is {self.model.preset!r}; expected one of {', '.join(PRESETS)}")
+        check_options(self)
 
     def resolved(self) -> AnomalyOptions:
         """Return the options with what depends on the kind of data and on the preset; ``data.kind`` is known."""
         spectra = self.data.kind == "spectra"
         name = self.detector.name or ("graph_residual" if spectra else "series_residual")
-        preset, data, rule = PRESETS[self.model.preset], self.data, self.rule
+        preset, data = PRESETS[self.model.preset], self.data
         calibration = data.calibration
         if calibration is None:
             calibration = 0.0 if self.detector.false_alarm_rate is None else 0.2
@@ -263,22 +231,29 @@ class AnomalyOptions:
         if name == "autoencoder":
             rest_frame = False if rest_frame is None and self.model.preset != "bottleneck" else rest_frame
             lowest = _LATER_MIN_WAVELENGTH if lowest is None and self.model.preset == "later" else lowest
-        given = rule.name or rule.implied or preset["rule"]
-        return dataclasses.replace(
+        resolved = dataclasses.replace(
             self,
             data=dataclasses.replace(
                 data,
                 calibration=calibration,
                 rest_frame=rest_frame if spectra else False,
                 min_wavelength=lowest,
+            ),
+            detector=dataclasses.replace(self.detector, name=name),
+        )
+        if not resolved.trains:
+            return resolved
+        return dataclasses.replace(
+            resolved,
+            data=dataclasses.replace(
+                resolved.data,
                 scaling=data.scaling or preset["scaling"],
                 batch_size=data.batch_size or preset["batch_size"],
             ),
-            detector=dataclasses.replace(self.detector, name=name),
-            rule=dataclasses.replace(rule, name=given),
+            rule=dataclasses.replace(self.rule, name=self.rule_name),
             loss=dataclasses.replace(
                 self.loss,
-                kind=self.loss.kind or preset["loss"],
+                kind=self.loss_kind,
                 l1=preset["l1"] if self.loss.l1 is None else self.loss.l1,
             ),
         )

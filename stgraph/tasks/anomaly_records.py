@@ -31,7 +31,7 @@ _RANGE_KEYS = ("range_start", "range_end", "justification", "value")
 _KEYS = (
     *("Number of Anomalies", "Seed", "absolute_residual_threshold", "relative_residual_threshold"),
     *("range_mismatch_factor", "rule", "score_threshold", "overall_anomaly_threshold", "window_size"),
-    *("number_of_spectra", "no_data", "plotted", "sampling", "data_checksum", "software"),
+    *("number_of_spectra", "no_data", "plotted", "sampling", "wavelength_frame", "data_checksum", "software"),
 )
 
 
@@ -54,7 +54,7 @@ def save_anomaly_record(
         json_directory: Folder of the record.
         drawn: What :func:`~stgraph.report.plot_combined_spectra` returned: candidates, what was plotted, seed.
         wavelength: Wavelengths in angstrom, for the limits of each range.
-        data: The spectra, for their checksum.
+        data: The spectra, for their checksum and the frame of the wavelengths.
 
     Shapes:
         - **names:** ``[N]``, **wavelength:** ``[L]`` or ``[N, L]``
@@ -155,7 +155,7 @@ def save_sampling_info(
         candidates: Indices of the spectra among which those to plot were drawn.
         no_data: Indices of the spectra without a good point.
         wavelength: Wavelengths in angstrom, for the limits of each range.
-        data: The spectra, for their checksum.
+        data: The spectra, for their checksum and the frame of the wavelengths.
 
     Shapes:
         - **anomaly_metadata**, **catalogue**, **score:** ``[N]``, **wavelength:** ``[L]`` or ``[N, L]``
@@ -204,6 +204,7 @@ def save_sampling_info(
             "method": "uniform, without replacement",
             "candidates": len(row_indices(candidates, len(names), "candidates")),
         },
+        "wavelength_frame": None if data is None or grid is None else data.get("frame") or "observed",
         "data_checksum": None if data is None else fingerprint(data),
         "software": _software(),
     }

@@ -138,15 +138,20 @@ def _detector_arguments(options: AnomalyOptions, length: int) -> dict[str, Any]:
     """
     arguments = dict(options.detector.arguments or {})
     widths = arguments.get("widths")
-    windows = [widths] if isinstance(widths, int) else list(widths or [])
-    if options.trains:
-        rule = _rule_arguments(options)
-        windows += [rule["window_size"]] if rule else []
-        own = {"network": _network_arguments(options, length), "scaling": options.data.scaling}
-        arguments = {**own, "rule": options.rule.name, "rule_arguments": rule, **arguments}
-    if windows and not 2 <= min(windows) <= max(windows) <= length:
-        raise InputError(f"a window has {max(windows)} points; expected 2 to {length}, the points of a spectrum")
-    return arguments
+    for width in [widths] if isinstance(widths, int) else widths or []:
+        _check_window("detector.arguments: widths", width, length)
+    if not options.trains:
+        return arguments
+    rule = _rule_arguments(options)
+    if rule:
+        _check_window("rule.window_size", rule["window_size"], length)
+    own = {"network": _network_arguments(options, length), "scaling": options.data.scaling}
+    return {**own, "rule": options.rule.name, "rule_arguments": rule, **arguments}
+
+
+def _check_window(name: str, width: Any, length: int) -> None:
+    if not isinstance(width, int) or not 2 <= width <= length:
+        raise InputError(f"{name} has a window of {width!r} points; expected 2 to {length}, the points of a spectrum")
 
 
 def _call(name: str, build: Any, arguments: dict[str, Any]) -> Any:

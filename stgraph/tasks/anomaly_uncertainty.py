@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import torch
@@ -50,6 +51,8 @@ def detect_by_uncertainty(
     Raises:
         InputError: If the run has no uncertainty, or the data or the block cannot be used.
     """
+    if not 0 <= multiplier < math.inf:
+        raise InputError(f"multiplier is {multiplier}; expected a finite number of at least 0")
     loaded = LoadedReconstruction(run)
     if not loaded.options.model.uncertainty:
         raise InputError(f"{loaded.folder.path} has no uncertainty; train it with --model.uncertainty true")

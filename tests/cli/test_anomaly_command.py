@@ -70,6 +70,20 @@ def test_detection_prints_scores_and_never_overwrites(folder, capsys):
     assert "not empty" in capsys.readouterr().err
 
 
+def test_options_that_would_do_nothing_are_refused(folder, capsys):
+    run = str(folder / "run")
+    before = {p.name for p in (folder / "run").iterdir()}
+    for words, message in (
+        (["--catalog", "objects.csv"], "catalog is for another file of spectra"),
+        (["--block", "4"], "block is for runs of stgraph lightcurve train"),
+    ):
+        assert main(["anomaly", "detect", run, *words]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["anomaly", "plot", run, "--catalog", "objects.csv"]) == 2
+    assert "catalog is for another file of spectra" in capsys.readouterr().err
+    assert {p.name for p in (folder / "run").iterdir()} == before
+
+
 def test_figures_get_names_of_their_own(folder, tmp_path, capsys):
     words = ["anomaly", "plot", str(folder / "run"), "--output", str(tmp_path), "--max_samples", "2", "--seed", "1"]
     assert main(words) == 0
@@ -127,6 +141,8 @@ def test_grids_are_judged_and_drawn(tmp_path, capsys):
     assert "regions" in capsys.readouterr().out
     assert main(["anomaly", "plot", run, "--image_provider", "sdss"]) == 2
     assert "image_provider is for spectra" in capsys.readouterr().err
+    assert main(["anomaly", "plot", run, "--seed", "3"]) == 2
+    assert "seed is for spectra" in capsys.readouterr().err
 
 
 def test_several_channels_are_drawn_one_by_one(tmp_path):
@@ -147,6 +163,11 @@ def test_several_channels_are_drawn_one_by_one(tmp_path):
     [
         (["anomaly", "dance"], "unknown command 'anomaly dance'"),
         (["anomaly", "mock"], "name an output file"),
+        (["anomaly", "mock", "galaxies.txt", "--n", "1000000"], "ends in .h5, .npz or .csv"),
+        (
+            ["anomaly", "train", "x.h5", "--model.preset", "documented"],
+            "model.preset is for detector.name 'autoencoder'",
+        ),
         (["anomaly", "inject"], "name a file of spectra"),
         (["anomaly", "inject", "nothing.h5"], "name an output file"),
         (["anomaly", "inject", "nothing.h5", "out.csv"], "ends in .h5 or .npz"),

@@ -7,28 +7,22 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Circle
 from PIL import Image
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.report import anomaly
 from stgraph.report.anomaly import plot_combined_spectra, plot_reconstruction_error_distribution, plot_spectra
-from stgraph.report.anomaly_panels import FLAGGED
-from stgraph.report.anomaly_series import flagged_share_map, score_overview, series_anomalies
 from stgraph.report.sky_images import SkyImages
+from tests.report.figure_parts import L, N, flagged_spectra, lines, spans
 
-N, L = 6, 40
 WAVELENGTH = np.linspace(4000.0, 4390.0, L)  # steps of 10
 
 
 @pytest.fixture
 def spectra():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(N, L))
-    regions = np.zeros((N, L), dtype=bool)
-    regions[1, 5:10], regions[1, 20:21], regions[4, 30:40] = True, True, True
-    return x, x - 0.25, regions, regions.any(axis=1)
+    return flagged_spectra()
 
 
 @pytest.fixture
@@ -55,15 +49,6 @@ def drawn(monkeypatch):
 
 def files(folder):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
-def spans(axes):
-    shaded = [p for p in axes.patches if isinstance(p, Rectangle) and to_hex(p.get_facecolor()) == FLAGGED.lower()]
-    return [(p.get_x(), p.get_x() + p.get_width()) for p in shaded]
-
-
-def lines(axes):
-    return {line.get_label(): line for line in axes.get_lines()}
 
 
 def rows(figure):
@@ -193,6 +178,23 @@ def test_tensors_lists_and_a_graph_will_do(spectra, drawn, tmp_path):
     np.testing.assert_array_equal(lines(axes)["Original"].get_ydata(), x[1])
 
 
+def test_positions_are_pairs_of_columns_as_where_spectra_are_read(spectra, catalogue, drawn, tmp_path):
+    catalogue["RA"], catalogue["DEC"] = 200.0, 45.0
+    plot_combined_spectra(*spectra, catalogue, save_directory=tmp_path, seed=0)
+    assert rows(drawn[0])[0][2].get_title() == "RA 10.00000°, Dec +0.00000°"
+    del catalogue["mean_fiber_dec"]
+    plot_combined_spectra(*spectra, catalogue, save_directory=tmp_path, seed=0)
+    assert rows(drawn[1])[0][2].get_title() == "RA 200.00000°, Dec +45.00000°"
+
+
+def test_the_axis_tells_rest_wavelengths(spectra, drawn, tmp_path):
+    data = Data(x=torch.zeros(N, L, 1), node_names=[str(i) for i in range(N)], frame="rest")
+    plot_combined_spectra(*spectra, data, WAVELENGTH, tmp_path, seed=0)
+    plot_reconstruction_error_distribution(np.ones((N, L)), WAVELENGTH, tmp_path, at_rest=True)
+    assert rows(drawn[0])[-1][1].get_xlabel() == "Rest wavelength (Å)"
+    assert drawn[1].axes[0].get_xlabel() == "Rest wavelength (Å)"
+
+
 def test_one_warning_for_a_figure_without_images(spectra, catalogue, drawn, tmp_path, caplog):
     def broken(ra, dec):
         raise OSError("offline")
@@ -232,6 +234,7 @@ def test_wrong_input_of_spectra_is_named(spectra, catalogue, tmp_path):
         ((x, expected, regions, flagged[:2]), {}, r"spectrum_anomalies has shape \(2,\)"),
         (spectra, {"catalogue": catalogue[:3]}, r"catalogue has (3 rows|shape \(3,\))"),
         (spectra, {"catalogue": [1, 2]}, "catalogue has 2 rows"),
+        (spectra, {"catalogue": catalogue, "zpix_cat": catalogue}, "catalogue is given twice"),
         (spectra, {"wavelengths": WAVELENGTH[:3]}, r"wavelengths has shape \(3,\)"),
         (spectra, {"mask": flagged}, r"mask has shape \(6,\)"),
         (spectra, {"max_samples": 0}, "max_samples is 0"),
@@ -284,104 +287,3 @@ def test_wrong_input_of_errors_is_named(tmp_path, errors, wavelengths, message):
     with pytest.raises(InputError, match=message):
         plot_reconstruction_error_distribution(errors, wavelengths, tmp_path)
     assert files(tmp_path) == []
-
-
-def test_series_of_sensors(spectra):
-    x, _, regions, _ = spectra
-    expected, z = np.zeros_like(x), x / 0.5
-    mask = np.ones_like(regions)
-    mask[1, 3] = False
-    figure = series_anomalies(
-        x, expected, z, torch.from_numpy(regions), mask=mask, nodes=[1, 2], node_names=list("abcdef"), threshold=5.0,
-        channel_name="Speed", unit="km/h",
-    )  # fmt: skip
-    figure.canvas.draw()
-    axes, below, other, other_below = figure.axes
-    assert spans(axes) == spans(below) == [(4.5, 9.5), (19.5, 20.5)]
-    assert spans(other) == spans(other_below) == []
-    assert axes.get_title(loc="left") == "b: 15 % flagged"
-    assert other.get_title(loc="left") == "c: nothing flagged"
-    np.testing.assert_array_equal(lines(below)["z"].get_ydata(), np.where(mask[1], z[1], np.nan))
-    assert np.isnan(lines(axes)["Observed"].get_ydata()[3])
-    band = axes.collections[0].get_paths()[0].vertices
-    np.testing.assert_allclose((band[:, 1].min(), band[:, 1].max()), (-1.0, 1.0))  # 2 standard deviations of 0.5
-    levels = [line.get_ydata()[0] for line in below.get_lines() if line.get_linestyle() == "--"]
-    assert levels == [-5.0, 5.0]
-    assert figure.get_supylabel() == "Speed (km/h)"
-    assert other_below.get_xlabel() == "Step"
-
-
-def test_the_nodes_with_the_most_flagged_steps_are_drawn():
-    regions = np.zeros((20, 10), dtype=bool)
-    regions[3, :5], regions[17, :2] = True, True
-    z = np.zeros((20, 10))
-    z[[5, 7, 9, 11, 13, 15], 0] = 4.0
-    figure = series_anomalies(z, z, z, regions)
-    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
-    assert titles == [f"Node {i}: {'50 % flagged' if i == 3 else '20 % flagged' if i == 17 else 'nothing flagged'}"
-                      for i in (3, 5, 7, 9, 11, 13, 15, 17)]  # fmt: skip
-    with pytest.raises(InputError, match="nodes has 9 entries"):
-        series_anomalies(z, z, z, regions, nodes=range(9))
-
-
-def test_series_with_a_calendar():
-    day = 86_400_000_000_000
-    time = torch.arange(10) * day
-    x = np.arange(20.0).reshape(2, 10)
-    regions = np.zeros((2, 10), dtype=bool)
-    regions[0, 2:4] = True
-    figure = series_anomalies(x, x, x, regions, time=time, nodes=[0])
-    figure.canvas.draw()
-    np.testing.assert_allclose(spans(figure.axes[0]), [(1.5, 3.5)])  # days since 1970
-    assert figure.axes[1].get_xlabel() == "Time"
-
-
-def test_wrong_input_of_series_is_named():
-    x = np.zeros((2, 5))
-    regions = x > 0
-    for call, message in [
-        (lambda: series_anomalies(x[0], x, x, regions), r"observed has shape \(5,\)"),
-        (lambda: series_anomalies(x, x[:1], x, regions), r"expected has shape \(1, 5\)"),
-        (lambda: series_anomalies(x, x, x, regions, time=[1, 2]), r"time has shape \(2,\)"),
-        (lambda: series_anomalies(x, x, x, regions, nodes=[]), "nodes has 0 entries"),
-        (lambda: series_anomalies(x, x, x, regions, nodes=[2]), "node"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            call()
-
-
-def test_scores_from_high_to_low():
-    score = np.array([1.0, 9.0, np.nan, 2.0, 5.0])
-    figure = score_overview(score, 4.5, names=["a", "b", "c", "d", "e"])
-    figure.canvas.draw()
-    (axes,) = figure.axes
-    drawn = lines(axes)
-    np.testing.assert_array_equal(drawn["Flagged (2)"].get_xdata(), [1, 2])
-    np.testing.assert_array_equal(drawn["Flagged (2)"].get_ydata(), [9, 5])
-    np.testing.assert_array_equal(drawn["Not flagged (2)"].get_ydata(), [2, 1])
-    assert drawn["Threshold 4.5"].get_ydata()[0] == 4.5
-    assert [text.get_text() for text in axes.texts] == ["b", "e", "d"]
-    assert axes.get_title() == "Scores of 4 objects (1 without data)"
-    named = score_overview(score, anomalous=[True, False, False, False, False])
-    np.testing.assert_array_equal(lines(named.axes[0])["Flagged (1)"].get_ydata(), [1.0])
-    close = score_overview([5.0, 5.001, 1.0], names=["a", "b", "c"])
-    assert [text.get_text() for text in close.axes[0].texts] == ["b", "c"]  # a would lie on b
-    for wrong, message in [
-        ((np.full(3, np.nan),), "no finite entry"),
-        ((score, None), "names has 1 entries"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            score_overview(*wrong, names=["a"])
-
-
-def test_where_on_a_grid():
-    regions = np.zeros((6, 4), dtype=bool)
-    regions[0, :2], regions[5] = True, True
-    mask = np.ones((6, 4), dtype=bool)
-    mask[0, 2:], mask[1] = False, False
-    figure = flagged_share_map(regions, (2, 3), mask=mask)
-    (image,) = figure.axes[0].get_images()
-    np.testing.assert_array_equal(image.get_array().filled(np.nan), [[100, np.nan, 0], [0, 0, 100]])
-    assert figure.axes[1].get_ylabel() == "Flagged steps (%)"
-    with pytest.raises(InputError, match="grid is"):
-        flagged_share_map(regions, (2, 2))

@@ -48,8 +48,7 @@ def write_network(folder, nodes=8, steps=160, *, grid=None):
 def anomaly_options(folder, path, output="run", **top):
     """Options of a run that takes a second."""
     options = AnomalyOptions(output=str(folder / output), **top)
-    options.data.path, options.data.batch_size = str(path), 8
-    options.trainer.max_epochs, options.trainer.log_every_n_steps = 2, 1
+    options.data.path = str(path)
     options.trainer.accelerator, options.trainer.tensorboard, options.trainer.progress_bar = "cpu", False, False
     if path.suffix == ".npy":
         options.detector.arguments = {"long_widths": [8, 16]}
@@ -64,7 +63,9 @@ def autoencoder_options(folder, path, preset="bottleneck", output="run", **top):
     options = anomaly_options(folder, path, output, **top)
     options.detector.name, options.model.preset, options.data.val = "autoencoder", preset, 0.2
     options.model.arguments = {"widths": [6, 4]} | ({"latent_dim": 4} if preset == "bottleneck" else {})
-    options.rule.window_size = 10
+    options.data.batch_size, options.trainer.max_epochs, options.trainer.log_every_n_steps = 8, 2, 1
+    if preset != "bottleneck":
+        options.rule.window_size, options.detector.arguments = 10, None
     return options
 
 

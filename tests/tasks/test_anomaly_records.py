@@ -103,6 +103,7 @@ def test_the_windows_are_those_of_the_flagged_spectra_themselves(tmp_path):
         "no_data": [str(IDS[2])],
         "plotted": [str(IDS[3])],
         "sampling": {"method": "uniform, without replacement", "candidates": 2},
+        "wavelength_frame": None,
         "data_checksum": None,
     }
 
@@ -263,3 +264,13 @@ def test_names_of_all_kinds_of_catalogues():
     for without in ({"z": [1.0]}, Data(x=torch.zeros(1)), 5):
         with pytest.raises(InputError, match="without names"):
             target_names(without)
+
+
+@pytest.mark.parametrize("frame", ["observed", "rest"])
+def test_the_frame_of_the_wavelengths_is_told(tmp_path, frame):
+    data = Data(x=torch.zeros(5, 10, 1))
+    if frame == "rest":
+        data.frame = "rest"
+    wavelength = np.linspace(3600, 3780, 10)
+    path = save_anomaly_record(result(), IDS, json_directory=tmp_path, wavelength=wavelength, data=data)
+    assert load_sampling_info(path)["wavelength_frame"] == frame

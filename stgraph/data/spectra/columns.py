@@ -14,12 +14,12 @@ from stgraph.data.files import reading
 from stgraph.data.light_curves.metadata import Metadata
 from stgraph.errors import InputError
 
-__all__ = ["read_text_table", "take_sky", "typed_column"]
+__all__ = ["SKY_COLUMNS", "read_text_table", "take_sky", "typed_column"]
 
 _logger = logging.getLogger("stgraph")
 
 #: Pairs of columns that hold the position, the best first.
-_SKY = (
+SKY_COLUMNS = (
     ("mean_fiber_ra", "mean_fiber_dec"),
     ("target_ra", "target_dec"),
     ("fiber_ra", "fiber_dec"),
@@ -80,7 +80,7 @@ def typed_column(cells: list[str]) -> npt.NDArray[Any]:
 
 def take_sky(columns: Metadata, where: str) -> npt.NDArray[np.float64] | None:
     """Take the position [N, 2] out of the columns; those of the first pair that is known for all objects."""
-    found = [pair for pair in _SKY if all(name in columns for name in pair)]
+    found = [pair for pair in SKY_COLUMNS if all(name in columns for name in pair)]
     for pair in found:
         vectors = [columns[name] for name in pair]
         if all(vector.dtype.kind in "iuf" and bool(np.isfinite(vector).all()) for vector in vectors):

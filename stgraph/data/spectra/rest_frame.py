@@ -89,10 +89,10 @@ def observed_wavelengths(data: Data, row: int) -> Tensor:
     if not -count <= row < count:
         raise InputError(f"row is {row}; there are {count} spectra")
     rest = wavelength if wavelength.dim() == 1 else wavelength[row]
-    if data.get("frame") != "rest":
+    redshift: Tensor | None = data.get("redshift")
+    if data.get("frame") != "rest" or redshift is None:
         return rest
-    redshift: Tensor = data.redshift[row].double().nan_to_num(0.0)
-    return rest * (1 + redshift)
+    return rest * (1 + redshift[row].double().nan_to_num(0.0))
 
 
 def observed_range(data: Data, row: int, start: int, end: int) -> tuple[float, float]:

@@ -14,9 +14,10 @@ from stgraph.errors import InputError
 from stgraph.models.autoencoders.spectral_cnn import SpectralCNNAutoencoder
 from stgraph.models.detectors.base import Deviation
 from stgraph.models.detectors.graph_residual import GraphResidualDetector
-from stgraph.models.detectors.input import single_channel
+from stgraph.models.detectors.input import check_same_grid, common_grid, single_channel
 from stgraph.ops.anomaly.calibration import conformal_pvalues
 from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
+from stgraph.ops.anomaly.residual_fit import ResidualOptions
 from stgraph.ops.anomaly.result import AnomalousRegions
 from stgraph.ops.anomaly.rules import detect_anomalous_regions
 
@@ -25,6 +26,11 @@ __all__ = ["AutoencoderDetector", "SpectraScaling"]
 SpectraScaling: TypeAlias = Literal["minmax", "robust"]
 
 _BATCH = 256
+#: Arguments of :func:`detect_anomalous_regions` that the rules "percentile" and "fixed" have.
+_RULE_ARGUMENTS = (
+    *("window_size", "percentile_threshold", "abs_residual_threshold", "rel_residual_threshold"),
+    *("range_mismatch_factor", "overall_anomaly_threshold", "coverage", "cover_tail"),
+)
 
 
 class AutoencoderDetector(GraphResidualDetector):
@@ -43,7 +49,7 @@ class AutoencoderDetector(GraphResidualDetector):
             interquartile range; over good points.
         rule: The decision rule.
         rule_arguments: Arguments of the rule ``"percentile"`` or ``"fixed"``.
-        k: Number of neighbours, as the four below for the rule ``"graph_residual"``.
+        k: Number of neighbours; this and the four below are for the rule ``"graph_residual"``.
         components: Number of principal components in whose coordinates neighbours are near.
         widths: Points of the windows.
         multiplier: Robust standard deviations of the threshold above the median.
@@ -53,7 +59,7 @@ class AutoencoderDetector(GraphResidualDetector):
         - **data:** ``x`` :math:`(N, L, 1)`, ``mask`` alike, ``flux_error`` alike or absent
 
     Raises:
-        InputError: If an argument is out of range.
+        InputError: If an argument is out of range, or the rule does not have it.
 
     Examples:
         >>> detector = AutoencoderDetector({"widths": [4]}, scaling="minmax", rule="percentile")
@@ -82,6 +88,13 @@ class AutoencoderDetector(GraphResidualDetector):
             raise InputError(f"scaling is {scaling!r}; expected 'minmax' or 'robust'")
         if rule not in ("graph_residual", "percentile", "fixed"):
             raise InputError(f"rule is {rule!r}; expected 'graph_residual', 'percentile' or 'fixed'")
+        if rule == "graph_residual" and rule_arguments:
+            raise InputError(f"rule_arguments has {list(rule_arguments)}; the rule 'graph_residual' takes none of them")
+        if rule != "graph_residual" and self.options != ResidualOptions():
+            raise InputError(f"k, components, widths, multiplier and least_neighbors are not used by the rule {rule!r}")
+        unknown = sorted(set(rule_arguments or {}) - set(_RULE_ARGUMENTS))
+        if unknown:
+            raise InputError(f"rule_arguments has {unknown[0]!r}; expected {', '.join(_RULE_ARGUMENTS)}")
         self.network = SpectralCNNAutoencoder(**network) if isinstance(network, Mapping) else network
         self.scaling, self.rule, self.rule_arguments = scaling, rule, dict(rule_arguments or {})
         self.register_state("limits")
@@ -94,7 +107,7 @@ class AutoencoderDetector(GraphResidualDetector):
         if bool(found.no_data.all()):
             raise InputError("no spectrum has data; expected some to learn from")
         self.limits = torch.tensor([found.abs_residual_threshold, found.rel_residual_threshold], dtype=torch.float64)
-        self.calibration = found.score.new_zeros(0)
+        self.calibration, self.wavelength = found.score.new_zeros(0), common_grid(data)
         return found
 
     def detect(self, data: Data) -> AnomalousRegions:
@@ -169,6 +182,7 @@ class AutoencoderDetector(GraphResidualDetector):
     def _with_limits(self, data: Data) -> AnomalousRegions:
         if not self.limits.numel():
             raise InputError("the detector was not fitted; call fit first")
+        check_same_grid(data, self.wavelength)
         arguments = {name: value for name, value in self.rule_arguments.items() if not name.endswith("_threshold")}
         if "overall_anomaly_threshold" in self.rule_arguments:
             arguments["overall_anomaly_threshold"] = self.rule_arguments["overall_anomaly_threshold"]

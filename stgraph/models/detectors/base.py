@@ -57,7 +57,11 @@ class Detector(LearnedState):
         raise NotImplementedError
 
     def calibrate(self, data: Data) -> Detector:
-        """Keep the scores of normal data that were not used to fit, for p-values; returns the detector."""
+        r"""Keep the scores of normal data that were not used to fit, for p-values; returns the detector.
+
+        Normal data that are like these, and were not used to fit either, then get a p-value of at most :math:`\alpha`
+        from :meth:`detect` with a probability of at most :math:`\alpha`.
+        """
         raise NotImplementedError
 
     def deviation(self, data: Data) -> Deviation:

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.detectors.base import Detector, Deviation
-from stgraph.models.detectors.input import single_channel
+from stgraph.models.detectors.input import check_same_grid, common_grid, single_channel
 from stgraph.ops.anomaly.calibration import conformal_pvalues
 from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
 from stgraph.ops.anomaly.residual_fit import (
@@ -37,7 +37,7 @@ class GraphResidualDetector(Detector):
     and by its usual width at each wavelength. A window has two scores, the root mean square of these deviations, which
     noise raises, and their absolute sum over the root of their number, which a line or a step raises; both are
     standardised by median and median absolute deviation over all windows of one width, and the larger counts. The score
-    of a spectrum is that of its highest window. It is flagged if the logarithm of three plus its score is above the
+    of a spectrum is that of its highest window. It is flagged if the logarithm of one plus its score is above the
     median of those of all by more than :obj:`multiplier` times 1.4826 median absolute deviations. Flagged spectra are
     then no neighbours any more, and everything after the components is repeated once.
 
@@ -55,7 +55,8 @@ class GraphResidualDetector(Detector):
         - **data:** ``x`` :math:`(N, L, 1)`, ``mask`` alike, ``flux_error`` alike or absent
 
     Raises:
-        InputError: If an argument is out of range or fewer than 3 spectra have data.
+        InputError: If an argument is out of range or fewer than 3 spectra have data. With fewer than 20 the logger
+            ``stgraph`` warns, as their threshold says little.
 
     Examples:
         >>> import torch
@@ -71,6 +72,7 @@ class GraphResidualDetector(Detector):
     threshold: Tensor
     usual_error: Tensor
     calibration: Tensor
+    wavelength: Tensor
 
     def __init__(
         self,
@@ -84,15 +86,17 @@ class GraphResidualDetector(Detector):
     ) -> None:
         super().__init__()
         for name, value in (("k", k), ("components", components)):
-            if value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
         if not 0 <= multiplier < math.inf:
             raise InputError(f"multiplier is {multiplier}; expected a finite number of at least 0")
         if not 0 <= least_neighbors <= 1:
             raise InputError(f"least_neighbors is {least_neighbors}; expected a share from 0 to 1")
         given = [widths] if isinstance(widths, int) else None if widths is None else list(widths)
+        if given is not None and not (given and all(isinstance(width, int) and width >= 2 for width in given)):
+            raise InputError(f"widths is {widths!r}; expected whole numbers of at least 2 points, one or several")
         self.options = ResidualOptions(k, components, given, multiplier, least_neighbors, subtract_components)
-        self.register_state(*ResidualReference._fields, "calibration")
+        self.register_state(*ResidualReference._fields, "calibration", "wavelength")
 
     def fit(self, data: Data) -> GraphResidualDetector:
         """Learn from spectra what is expected, and the threshold."""
@@ -105,7 +109,7 @@ class GraphResidualDetector(Detector):
         reference, scored = fit_residuals(spectra, self.options, self._first_expectation(data, spectra))
         for name, value in reference._asdict().items():
             setattr(self, name, value)
-        self.calibration = spectra.x.new_zeros(0)
+        self.calibration, self.wavelength = spectra.x.new_zeros(0), common_grid(data)
         return regions_of(scored, spectra, reference.threshold)
 
     def detect(self, data: Data) -> AnomalousRegions:
@@ -149,6 +153,7 @@ class GraphResidualDetector(Detector):
                 f"data have {x.shape[1]} points, the spectra of the fit {self.mean.numel()}; resample them to "
                 "the same grid (stgraph.data.spectra.resample_spectra)"
             )
+        check_same_grid(data, self.wavelength)
         kind = self.mean.dtype
         spectra = scale_spectra(x.to(kind), mask, None if error is None else error.to(kind), self.usual_error)
         reference = ResidualReference(*(getattr(self, name) for name in ResidualReference._fields))

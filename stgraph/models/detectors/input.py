@@ -8,7 +8,9 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError, InputTypeError
 
-__all__ = ["single_channel"]
+__all__ = ["check_same_grid", "common_grid", "single_channel"]
+
+_SAME_WAVELENGTH = 1e-6  # relative difference
 
 
 def single_channel(data: Data) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -18,7 +20,8 @@ def single_channel(data: Data) -> tuple[Tensor, Tensor, Tensor | None]:
         - **output:** three tensors :math:`(N, L)`, the last one :obj:`None` where errors are not known
 
     Raises:
-        InputError: If the shape is not :math:`(N, L, 1)`, a good value is not finite, or its error not positive.
+        InputError: If the shape is not :math:`(N, L, 1)`, a good value is not finite, its error not positive, or the
+            spectra have no common grid.
         InputTypeError: If the values are no floating-point numbers, or the mask is not boolean.
     """
     x = data.get("x")
@@ -34,6 +37,7 @@ def single_channel(data: Data) -> tuple[Tensor, Tensor, Tensor | None]:
     if mask is not None and mask.dtype != torch.bool:
         raise InputTypeError(f"mask has dtype {mask.dtype}; expected torch.bool, True at good points")
     good = torch.ones_like(x[..., 0], dtype=torch.bool) if mask is None else mask[..., 0]
+    _check_grid(data, good)
     flux = x[..., 0]
     flux = flux if flux.dtype == torch.float64 else flux.float()
     bad = good & ~flux.isfinite()
@@ -51,3 +55,56 @@ def single_channel(data: Data) -> tuple[Tensor, Tensor, Tensor | None]:
             "expected a positive number"
         )
     return flux.masked_fill(~good, 0.0), good, sigma.masked_fill(~good, 0.0)
+
+
+def common_grid(data: Data) -> Tensor:
+    r"""Wavelengths that all spectra share, float64; empty where they are not known.
+
+    Shapes:
+        - **output:** :math:`(L)` or (0)
+    """
+    wavelength = data.get("wavelength")
+    if not isinstance(wavelength, Tensor) or not wavelength.numel():
+        return torch.empty(0, dtype=torch.float64, device=data.x.device)
+    return (wavelength if wavelength.dim() == 1 else wavelength[0]).double()
+
+
+def check_same_grid(data: Data, wavelength: Tensor) -> None:
+    """Refuse spectra on another grid than that of the fit, where both are known.
+
+    Raises:
+        InputError: If they are.
+    """
+    grid = common_grid(data)
+    if not grid.numel() or not wavelength.numel():
+        return
+    known = wavelength.to(grid.device)
+    if grid.shape != known.shape or bool(((grid - known).abs() > _SAME_WAVELENGTH * known).any()):
+        raise InputError(
+            f"data have {_limits(grid)}, the spectra of the fit {_limits(known)}; resample them to the same grid "
+            "(stgraph.data.spectra.resample_spectra or to_rest_frame)"
+        )
+
+
+def _limits(grid: Tensor) -> str:
+    return f"{grid.numel()} points from {float(grid[0]):g} to {float(grid[-1]):g} angstrom"
+
+
+def _check_grid(data: Data, good: Tensor) -> None:
+    """Refuse spectra whose good points are at different wavelengths in the same column."""
+    wavelength = data.get("wavelength")
+    if not isinstance(wavelength, Tensor):
+        return
+    if wavelength.shape not in (good.shape, good.shape[1:]):
+        raise InputError(
+            f"wavelength has shape {tuple(wavelength.shape)}; expected (L,) or (N, L) for x {tuple(data.x.shape)}"
+        )
+    if wavelength.dim() == 1 or not len(wavelength):
+        return
+    away = (wavelength - wavelength[0]).abs() > _SAME_WAVELENGTH * wavelength[0]
+    rows = (away & good).any(dim=1).nonzero()
+    if rows.numel():
+        raise InputError(
+            f"wavelength of spectrum {int(rows[0])} is not that of the first; put the spectra on a common grid "
+            "(stgraph.data.spectra.resample_spectra or to_rest_frame)"
+        )

@@ -48,6 +48,8 @@ def compute_reconstruction_errors(
             f"reconstructed_fluxes has shape {tuple(reconstructed.shape)}; expected {tuple(original.shape)}, as "
             "original_fluxes"
         )
+    if not (original.is_floating_point() or reconstructed.is_floating_point()):
+        original = original.double()  # differences of unsigned whole numbers would wrap around
     residual = original - reconstructed.to(original.device)
     errors = residual.square() if method == "mse" else residual.abs()
     return errors.numpy() if isinstance(original_fluxes, np.ndarray) else errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,10 @@ __all__ = [
 ]
 
 _LEAST_SPECTRA = 3
+_FEW_SPECTRA = 20
 _ROUNDS = 2
+
+_logger = logging.getLogger("stgraph")
 
 
 class ResidualOptions(NamedTuple):
@@ -119,6 +123,9 @@ def fit_residuals(
 ) -> tuple[ResidualReference, ScoredSpectra]:
     r"""Learn from spectra what is expected of them, and score each by what the others say.
 
+    The threshold of fewer than 20 spectra tells little about which of them are anomalous; the logger ``stgraph`` then
+    warns, and also of spectra that are constant.
+
     Args:
         spectra: The scaled spectra.
         options: How to compare them.
@@ -131,6 +138,7 @@ def fit_residuals(
     if int(some.sum()) < _LEAST_SPECTRA:
         raise InputError(f"{int(some.sum())} spectra have data; expected at least {_LEAST_SPECTRA} to compare")
     window_bounds(spectra.x.shape[1], _widths(options, spectra))  # that do not fit are refused before the work
+    _warn(spectra)
     fit = spectral_components(spectra.x, spectra.mask, options.components, error=spectra.error, robust=True)
     mean, basis = fit.mean.to(spectra.x.dtype), fit.components.to(spectra.x.dtype)
     scores = component_scores(spectra.x, spectra.mask, basis, mean, spectra.error)
@@ -204,6 +212,20 @@ def graph_residual_regions(
     first = None if expected is None else ((expected.to(x.dtype) - spectra.center) / spectra.scale)
     reference, scored = fit_residuals(spectra, ResidualOptions(widths=widths), first)
     return regions_of(scored, spectra, reference.threshold)
+
+
+def _warn(spectra: ScaledSpectra) -> None:
+    """Say where the spectra of a fit cannot tell much."""
+    points = spectra.mask.sum(dim=1)
+    some = int((points > 0).sum())
+    if some < _FEW_SPECTRA:
+        _logger.warning(
+            "only %d spectra have data: what is flagged among fewer than %d says little", some, _FEW_SPECTRA
+        )
+    # Scaled spectra are less their median, and so 0 throughout.
+    constant = int(((points > 1) & ~spectra.x.any(dim=1)).sum())
+    if constant:
+        _logger.warning("%d of %d spectra with data are constant; they are scaled to 0", constant, some)
 
 
 def _fit_round(

@@ -40,7 +40,8 @@ class AnomalousRegions:
         overall_anomaly_threshold: Share of flagged points above which a spectrum is flagged, where the rule has one.
         expected: What was expected in place of the spectrum, in its units.
         deviation: Standardised deviation from what was expected, 0 at bad points.
-        p_value: Share of calibration scores at least as high, where the detector was calibrated.
+        p_value: Conformal p-value of the score, where the detector was calibrated; approximate for spectra that it was
+            fitted to.
 
     Shapes:
         - **regions**, **expected**, **deviation:** :math:`(N, L)`; **anomalous**, **score**, **no_data**,

@@ -45,8 +45,8 @@ def detect_anomalous_regions(
 
     Without any threshold the spectra are judged by
     :func:`~stgraph.ops.anomaly.residual_fit.graph_residual_regions` against what the spectra most like them make
-    expect, or against ``reconstructed_fluxes`` where given. That rule sets its threshold itself and uses none of the
-    thresholds below, nor ``coverage`` and ``cover_tail``.
+    expect, or against ``reconstructed_fluxes`` where given. That rule sets its threshold itself; it has none of the
+    thresholds below, nor ``coverage`` and ``cover_tail``, and refuses other values than their defaults.
 
     The rules ``"percentile"`` and ``"fixed"`` judge residuals of a reconstruction :math:`\hat{x}`, with windows of
     :math:`w` points that start every :math:`\lfloor w/2 \rfloor` points. Of each window they take :math:`a`, the mean
@@ -77,7 +77,7 @@ def detect_anomalous_regions(
         range_mismatch_factor: :math:`f`.
         overall_anomaly_threshold: Share of a spectrum, 0 to 2, above which it is anomalous.
         mask: True at good points. (default: all)
-        error: Standard deviations of the fluxes, used by ``"graph_residual"`` only.
+        error: Standard deviations of the fluxes, for ``"graph_residual"`` only.
         rule: ``"graph_residual"``, ``"percentile"`` or ``"fixed"``. (default: that of the thresholds given)
         coverage: ``"unique"`` is the share of the good points that lie in a flagged window; ``"double"`` is the number
             of flagged windows times :math:`w/L`, in which overlaps count twice.
@@ -91,8 +91,8 @@ def detect_anomalous_regions(
         - **original_fluxes**, **reconstructed_fluxes**, **mask**, **error:** :math:`(N, L)`
 
     Raises:
-        InputError: If a shape does not fit, a value is out of its range or not finite at a good point, or thresholds
-            of two rules are given.
+        InputError: If a shape does not fit, a value is out of its range or not finite at a good point, thresholds of
+            two rules are given, or an argument that the rule does not have.
         InputTypeError: If an argument is of another type.
 
     Examples:
@@ -116,6 +116,11 @@ def detect_anomalous_regions(
     factor = _number("range_mismatch_factor", range_mismatch_factor, math.ulp(0.0), math.inf, "above 0")
     overall = _number("overall_anomaly_threshold", overall_anomaly_threshold, 0.0, 2.0, "from 0 to 2")
     thresholds = _thresholds(rule, percentile_threshold, abs_residual_threshold, rel_residual_threshold)
+    if rule == "graph_residual":
+        given = {"range_mismatch_factor": factor != 1.5, "overall_anomaly_threshold": overall != 0.3}
+        _refuse(rule, given | {"coverage": coverage != "unique", "cover_tail": not cover_tail})
+    else:
+        _refuse(rule, {"error": error is not None})
     original = as_matrix("original_fluxes", original_fluxes)
     width = _width(window_size, original.shape[1])
     good = None if mask is None else as_matrix("mask", mask, original, boolean=True)
@@ -138,6 +143,13 @@ def detect_anomalous_regions(
     flagged = (windows.absolute > t_a) | (windows.relative > t_b)
     flagged |= windows.reconstructed_range > windows.original_range * factor
     return _result(rule, windows, flagged, good, width, coverage, (t_a, t_b, factor, overall))
+
+
+def _refuse(rule: str, given: dict[str, bool]) -> None:
+    """Refuse arguments that were given and that the rule does not have."""
+    unused = [name for name, is_given in given.items() if is_given]
+    if unused:
+        raise InputError(f"{unused[0]} is given, which the rule {rule!r} does not have; leave it out, or name a rule")
 
 
 def _result(

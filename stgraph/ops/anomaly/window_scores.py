@@ -22,7 +22,6 @@ __all__ = [
 
 _MAD_OF_NORMAL = 1.4826
 _NARROWEST = 10
-_SHIFT = 3.0
 _BLOCK = 1 << 22  # values of which running sums are held at once
 
 
@@ -147,10 +146,10 @@ def _usual(both: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def score_threshold(score: Tensor, multiplier: float) -> Tensor:
-    r"""Score above which a series stands out: a robust threshold of the logarithms of three plus the scores.
+    r"""Score above which a series stands out: a robust threshold of the logarithms of one plus the scores.
 
-    The highest of many standardised scores has a long tail to the right, which the logarithm shortens; it is near 0 or
-    below for few windows, hence the three.
+    The highest of many standardised scores has a long tail to the right, which the logarithm shortens. It is near 0 or
+    below for few windows, hence the one.
 
     Args:
         score: Score of each series; those that are NaN do not count.
@@ -163,4 +162,4 @@ def score_threshold(score: Tensor, multiplier: float) -> Tensor:
         >>> score_threshold(torch.tensor([4.0, 5.0, 6.0]), 0.0)
         tensor(5.)
     """
-    return robust_threshold((score + _SHIFT).clamp(min=1.0).log(), multiplier).exp() - _SHIFT
+    return robust_threshold(score.clamp(min=0.0).log1p(), multiplier).expm1()

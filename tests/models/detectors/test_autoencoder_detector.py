@@ -150,9 +150,8 @@ def test_the_reconstruction_is_the_first_expectation_of_the_default_rule() -> No
 
 @pytest.mark.parametrize("rule", ["graph_residual", "percentile", "fixed"])
 def test_what_is_saved_gives_the_same_results(rule: Any) -> None:
-    arguments: dict[str, Any] = {"rule": rule, "scaling": "minmax", "k": 8, "components": 2}
-    if rule != "graph_residual":
-        arguments["rule_arguments"] = {"window_size": 9}
+    arguments: dict[str, Any] = {"rule": rule, "scaling": "minmax"}
+    arguments |= {"k": 8, "components": 2} if rule == "graph_residual" else {"rule_arguments": {"window_size": 9}}
     detector = AutoencoderDetector(SMALL, **arguments).fit(spectra(seed=1)).calibrate(spectra(seed=2))
     file = io.BytesIO()
     torch.save(detector.state_dict(), file)
@@ -196,7 +195,31 @@ def test_limits_need_a_fit_and_the_fit_data(rule: Any) -> None:
         detector.fit(empty)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"rule_arguments": {"window_size": 9}}, "the rule 'graph_residual' takes none of them"),
+        ({"rule": "fixed", "k": 8}, "not used by the rule 'fixed'"),
+        ({"rule": "percentile", "widths": 10}, "not used by the rule 'percentile'"),
+        ({"rule": "fixed", "rule_arguments": {"window": 9}}, "rule_arguments has 'window'; expected window_size"),
+    ],
+)
+def test_options_that_a_rule_does_not_have_are_refused(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AutoencoderDetector(SMALL, **option)
+
+
 @pytest.mark.parametrize("option", [{"scaling": "max"}, {"rule": "magic"}, {"k": 0}])
 def test_unknown_options_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         AutoencoderDetector(SMALL, **option)
+
+
+@pytest.mark.parametrize("rule", ["graph_residual", "percentile"])
+def test_spectra_on_another_grid_are_refused(rule: Any) -> None:
+    data, other = spectra(), spectra(n=4, seed=1)
+    data.wavelength = torch.linspace(4000, 4300, 61, dtype=torch.float64)
+    other.wavelength = 1.1 * data.wavelength
+    detector = AutoencoderDetector(SMALL, rule=rule).fit(data)
+    with pytest.raises(InputError, match="from 4400 to 4730 angstrom, the spectra of the fit 61 points from 4000"):
+        detector.detect(other)

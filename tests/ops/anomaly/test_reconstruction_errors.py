@@ -81,3 +81,9 @@ def test_ratio_needs_a_multiplier(multiplier: float) -> None:
 def test_ratio_needs_finite_errors() -> None:
     with pytest.raises(InputError, match="errors holds infinite"):
         compute_dynamic_anomaly_ratio(np.array([1.0, np.inf]))
+
+
+def test_unsigned_numbers_do_not_wrap_around():
+    original, reconstructed = np.array([[1, 200]], dtype=np.uint8), np.array([[3, 100]], dtype=np.uint8)
+    assert compute_reconstruction_errors(original, reconstructed, method="mae").tolist() == [[2, 100]]
+    assert compute_reconstruction_errors(original, reconstructed).tolist() == [[4, 10000]]
