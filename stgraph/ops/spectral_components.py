@@ -96,7 +96,9 @@ def spectral_components(
     scores, components = x.new_zeros(x.shape[0], count, dtype=kind), x.new_zeros(count, x.shape[1], dtype=kind)
     mean = center
     if rank:
-        fit = _fit(values[some], weight[some], rank, iterations, robust)
+        if not bool(some.all()):  # else the copies would only take memory
+            values, weight = values[some], weight[some]
+        fit = _fit(values, weight, rank, iterations, robust)
         sign = fit.components.gather(0, fit.components.abs().argmax(dim=0, keepdim=True)).sign()
         scores[some, :rank] = fit.scores * scale * sign
         components[:rank] = (fit.components * sign).t()

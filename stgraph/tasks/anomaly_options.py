@@ -73,7 +73,8 @@ class AnomalyDetectorOptions:
     Args:
         name: Name of the detector: "graph_residual" (default for spectra) compares spectra with those most like them,
             "series_residual" (default for series) sensors with their neighbours and their own past, "autoencoder"
-            trains a network that reconstructs spectra.
+            trains a network that reconstructs spectra; "latent" and "transport" give a spectrum one score as a whole,
+            its distance in the space of principal components, or from its neighbours by optimal transport.
         arguments: Hyper-parameters of a detector, by the names of its constructor; of an autoencoder those of
             rule.name="graph_residual".
         false_alarm_rate: Largest expected share of false alarms among what is flagged, by p-values against the

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stgraph.models.detectors.autoencoder import AutoencoderDetector
     from stgraph.models.detectors.base import Detector, Deviation
     from stgraph.models.detectors.graph_residual import GraphResidualDetector
+    from stgraph.models.detectors.scores import LatentDetector, TransportDetector
     from stgraph.models.detectors.series import SeriesResidualDetector
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Detector",
     "Deviation",
     "GraphResidualDetector",
+    "LatentDetector",
     "SeriesResidualDetector",
+    "TransportDetector",
     "get_detector",
 ]
 
@@ -26,7 +29,9 @@ __all__ = [
 DETECTORS: dict[str, str] = {
     "autoencoder": "stgraph.models.detectors.autoencoder:AutoencoderDetector",
     "graph_residual": "stgraph.models.detectors.graph_residual:GraphResidualDetector",
+    "latent": "stgraph.models.detectors.scores:LatentDetector",
     "series_residual": "stgraph.models.detectors.series:SeriesResidualDetector",
+    "transport": "stgraph.models.detectors.scores:TransportDetector",
 }
 
 _CLASSES = {path.split(":")[1]: path for path in DETECTORS.values()}

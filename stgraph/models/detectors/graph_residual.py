@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from stgraph.errors import InputError
 from stgraph.models.detectors.base import Detector, Deviation
-from stgraph.models.detectors.input import check_same_grid, common_grid, single_channel
+from stgraph.models.detectors.input import common_grid, single_channel, spectra_like
 from stgraph.ops.anomaly.calibration import conformal_pvalues
 from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
 from stgraph.ops.anomaly.residual_fit import (
@@ -145,16 +145,6 @@ class GraphResidualDetector(Detector):
         self.calibration = known
 
     def _score(self, data: Data) -> tuple[ScaledSpectra, ScoredSpectra]:
-        if not self.mean.numel():
-            raise InputError("the detector was not fitted; call fit first")
-        x, mask, error = single_channel(data)
-        if x.shape[1] != self.mean.numel():
-            raise InputError(
-                f"data have {x.shape[1]} points, the spectra of the fit {self.mean.numel()}; resample them to "
-                "the same grid (stgraph.data.spectra.resample_spectra)"
-            )
-        check_same_grid(data, self.wavelength)
-        kind = self.mean.dtype
-        spectra = scale_spectra(x.to(kind), mask, None if error is None else error.to(kind), self.usual_error)
+        spectra = spectra_like(data, self.mean, self.wavelength, self.usual_error)
         reference = ResidualReference(*(getattr(self, name) for name in ResidualReference._fields))
         return spectra, score_residuals(reference, spectra, self.options, self._first_expectation(data, spectra))

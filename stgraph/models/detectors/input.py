@@ -7,8 +7,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError, InputTypeError
+from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
 
-__all__ = ["check_same_grid", "common_grid", "single_channel"]
+__all__ = ["check_same_grid", "common_grid", "single_channel", "spectra_like"]
 
 _SAME_WAVELENGTH = 1e-6  # relative difference
 
@@ -84,6 +85,30 @@ def check_same_grid(data: Data, wavelength: Tensor) -> None:
             f"data have {_limits(grid)}, the spectra of the fit {_limits(known)}; resample them to the same grid "
             "(stgraph.data.spectra.resample_spectra or to_rest_frame)"
         )
+
+
+def spectra_like(data: Data, mean: Tensor, wavelength: Tensor, usual_error: Tensor | None = None) -> ScaledSpectra:
+    """Scale spectra that are to be compared with those of a fit.
+
+    Args:
+        data: The spectra.
+        mean: Mean spectrum of the fit, empty before a fit; its type is what is computed in.
+        wavelength: Grid of the fit, empty where it is not known.
+        usual_error: Error of spectra without any noise, where errors are not given.
+
+    Raises:
+        InputError: If there was no fit, the grid is another one, or the spectra cannot be used.
+    """
+    if not mean.numel():
+        raise InputError("the detector was not fitted; call fit first")
+    x, mask, error = single_channel(data)
+    if x.shape[1] != mean.numel():
+        raise InputError(
+            f"data have {x.shape[1]} points, the spectra of the fit {mean.numel()}; resample them to the same grid "
+            "(stgraph.data.spectra.resample_spectra)"
+        )
+    check_same_grid(data, wavelength)
+    return scale_spectra(x.to(mean.dtype), mask, None if error is None else error.to(mean.dtype), usual_error)
 
 
 def _limits(grid: Tensor) -> str:

@@ -49,8 +49,8 @@ class ResidualOptions(NamedTuple):
         k: Number of neighbours.
         components: Number of principal components in whose coordinates neighbours are near.
         widths: Points of the windows; :func:`default_widths` by default.
-        multiplier: Robust standard deviations of the threshold above the median, of the logarithms of the scores
-            plus 3.
+        multiplier: Robust standard deviations of the threshold above the median of the logarithms of one plus
+            the scores.
         least_neighbors: Share of the neighbours that must be good at a point.
         subtract_components: Whether the components are the first expectation where no other is given.
     """
