@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stgraph.data import datasets as datasets
+    from stgraph.data import images as images
     from stgraph.data import light_curves as light_curves
+    from stgraph.data import spectra as spectra
     from stgraph.data.adjacency import DistanceTable, load_adjacency_pickle, load_distance_table, load_matrix
     from stgraph.data.cropping import crop
     from stgraph.data.datamodule import SeriesDataModule
@@ -57,7 +59,7 @@ _MODULES = {
     "windows": ("WindowBatch", "WindowLoader"),
     "xarrays": ("from_xarray",),
 }
-_SUBPACKAGES = ("datasets", "light_curves")
+_SUBPACKAGES = ("datasets", "images", "light_curves", "spectra")
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from stgraph.ops.fusion.backprojection import back_project, back_project_graph
 from stgraph.ops.fusion.blur import Boundary, blur, boundary_index
 from stgraph.ops.fusion.downsample import area_downsample, area_weights
+from stgraph.ops.fusion.endmembers import extract_endmembers
 from stgraph.ops.fusion.kernels import PSF_NAMES, normalise_kernel, psf_kernel
 from stgraph.ops.fusion.noise import add_noise, noise_deviation
+from stgraph.ops.fusion.observation import observation_graph, observe, observe_adjoint
+from stgraph.ops.fusion.psf_estimation import (
+    GuardedBackProjection,
+    PSFEstimate,
+    back_project_guarded,
+    estimate_psf,
+)
+from stgraph.ops.fusion.radiometry import RadiometricMatch, match_radiometry
 from stgraph.ops.fusion.response import (
     SENSOR_BANDS,
     SensorBand,
@@ -21,18 +31,30 @@ __all__ = [
     "PSF_NAMES",
     "SENSOR_BANDS",
     "Boundary",
+    "GuardedBackProjection",
+    "PSFEstimate",
+    "RadiometricMatch",
     "SensorBand",
     "Tile",
     "add_noise",
     "apply_response",
     "area_downsample",
     "area_weights",
+    "back_project",
+    "back_project_graph",
+    "back_project_guarded",
     "band_response",
     "blur",
     "boundary_index",
+    "estimate_psf",
+    "extract_endmembers",
+    "match_radiometry",
     "noise_deviation",
     "normalise_kernel",
     "normalise_response",
+    "observation_graph",
+    "observe",
+    "observe_adjoint",
     "psf_kernel",
     "sensor_response",
     "stretched_wavelengths",
