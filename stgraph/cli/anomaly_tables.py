@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["anomaly_summary", "detection_table", "highest_scores"]
 
 _REGIONS = 3  # in a row of the table
+_DAY = 86_400_000_000_000  # nanoseconds
 
 
 def detection_table(scores: Mapping[str, Any]) -> str:
@@ -57,12 +58,23 @@ def highest_scores(judged: FoundAnomalies, rows: int) -> str:
     header = ["", "score", *(["p-value"] if found.p_value is not None else []), "anomalous"]
     header.append("regions (observed angstrom)" if spectra else "regions")
     lines = []
-    for row in [i for i in order if not bool(found.no_data[i])][:rows]:
-        places = [f"{first} to {last}" for first, last in region_places(judged, row)]
+    cut = len("T00:00") if _in_days(judged.data.get("time")) else 0
+    for row in [i for i in order if not bool(found.score[i].isnan())][:rows]:
+        places = [" to ".join(place[: len(place) - cut] for place in span) for span in region_places(judged, row)]
         shown = ", ".join(places[:_REGIONS]) + (f" and {len(places) - _REGIONS} more" if len(places) > _REGIONS else "")
         p_value = [] if found.p_value is None else [f"{float(found.p_value[row]):.3g}"]
         flag = "yes" if bool(found.anomalous[row]) else "no"
         lines.append([judged.names[row], f"{float(found.score[row]):.4g}", *p_value, flag, shown or "-"])
+    width = max(len(line[-1]) for line in [header, *lines])
+    header, *lines = ([*line[:-1], line[-1].ljust(width)] for line in [header, *lines])  # to the left, as text is read
+    table = format_table(header, lines)
     flagged, without = int(found.anomalous.sum()), int(found.no_data.sum())
+    few = int((found.score.isnan() & ~found.no_data).sum())
     summary = f"{flagged} of {len(judged.names)} are anomalous" + (f"; {without} have no data" if without else "")
-    return f"{summary}\n\n{format_table(header, lines)}"
+    summary += f"; {few} have too little data" if few else ""
+    return f"{summary}\n\n{table}"
+
+
+def _in_days(time: Any) -> bool:
+    """Whether all times of a calendar are at midnight."""
+    return time is not None and not time.is_floating_point() and not bool((time % _DAY).any())

@@ -209,7 +209,7 @@ class _Run:
         """Train, detect and write the results."""
         options = self.options
         _logger.info("%s on %s", options.detector.name, options.data.path)
-        _logger.info("  %s, of which %d are judged", _size(self.data, options), len(self.parts.rows))
+        _logger.info("  %s", _size(self.data, self.parts))
         if options.trains:
             self._train()
         judged = judge(self.detector, self.parts, self.device)
@@ -249,7 +249,7 @@ class _Run:
             "rule": found.rule,
             "nodes": int(self.data.x.shape[0]),
             "points": int(self.data.x.shape[1]),
-            "judged": len(judged.names),
+            "judged": int(found.score.isfinite().sum()),
             "calibration": self.parts.calibration_size,
             "anomalous": int(found.anomalous.sum()),
             "no_data": int(found.no_data.sum()),
@@ -265,8 +265,10 @@ class _Run:
         return results
 
 
-def _size(data: Data, options: AnomalyOptions) -> str:
-    spectra = options.data.kind == "spectra"
-    return (
-        f"{data.x.shape[0]} {'spectra' if spectra else 'nodes'} of {data.x.shape[1]} {'points' if spectra else 'steps'}"
-    )
+def _size(data: Data, parts: AnomalyParts) -> str:
+    """Say how many spectra, or steps of a series, there are, and how many of them are judged."""
+    nodes, steps = data.x.shape[:2]
+    if parts.options.data.kind == "spectra":
+        return f"{nodes} spectra of {steps} points, of which {len(parts.rows)} are judged"
+    judged = steps - parts.calibration_size
+    return f"{nodes} nodes of {steps} steps, of which {judged} steps are judged"

@@ -181,7 +181,8 @@ def test_a_run_is_replaced_only_when_asked_and_kept_when_its_successor_fails(fol
     train_anomaly(failing)
 
 
-def test_a_network_is_judged_with_and_without_calibration(folder):
+def test_a_network_is_judged_with_and_without_calibration(folder, caplog):
+    caplog.set_level(logging.INFO, logger="stgraph")
     results = train_anomaly(anomaly_options(folder, folder / "network.npy", "network_run"))
     assert (results["detector"], results["kind"], results["judged"]) == ("series_residual", "series", 8)
     rows = scores_of(folder / "network_run")
@@ -189,6 +190,8 @@ def test_a_network_is_judged_with_and_without_calibration(folder):
     options = anomaly_options(folder, folder / "network.npy", "calibrated_run")
     options.data.calibration = 0.25
     results = train_anomaly(options)
+    said = [line.strip() for line in caplog.messages if "nodes of 160 steps" in line]
+    assert said == [f"8 nodes of 160 steps, of which {steps} steps are judged" for steps in (160, 120)]
     assert (results["calibration"], results["points"]) == (40, 160)
     other = LoadedAnomaly(folder / "calibrated_run").detect(folder / "network.npy")
     assert other.found.p_value is not None

@@ -13,10 +13,16 @@ from torch_geometric.data import Data
 from stgraph.errors import InputError
 from stgraph.models.detectors.base import Detector, Deviation
 from stgraph.models.detectors.series_expectation import Residuals, SeriesExpectation
-from stgraph.models.detectors.series_input import names_of_nodes, series_rows
+from stgraph.models.detectors.series_input import judged_series, names_of_nodes, series_rows
 from stgraph.models.detectors.series_neighbors import Edges, series_neighbors
 from stgraph.models.detectors.series_season import season_features, season_used
-from stgraph.models.detectors.series_windows import SeriesWindowScores, WindowScores, window_records
+from stgraph.models.detectors.series_windows import (
+    SeriesWindowScores,
+    WindowScores,
+    highest_scores,
+    node_scores,
+    window_records,
+)
 from stgraph.ops.anomaly.calibration import conformal_pvalues
 from stgraph.ops.anomaly.result import AnomalousRegions
 from stgraph.ops.anomaly.series_statistics import largest_over_windows, robust_scale, window_folds
@@ -53,6 +59,10 @@ class SeriesResidualDetector(Detector):
     score higher than the highest of ``1 - node_false_alarm_rate`` of normal nodes, extrapolated from the highest of
     each node in a fifth. Where the data of a node have several channels, that of the most improbable one counts, its
     probability times their number.
+
+    Series with too little data outside one fifth of the training period, so that the regressions would expect a flat
+    line there, are not judged in it nor later: the scores of their nodes are NaN, and they are never flagged. Too
+    little is less than two observations for each weight, or at less than half of the steps in a short period.
 
     Args:
         edges: ``"own"`` takes ``edge_index`` as neighbours (those of the largest ``edge_weight`` first), ``"position"``
@@ -151,7 +161,7 @@ class SeriesResidualDetector(Detector):
         """
         rows = self._rows(data)
         scores = self.windows.compare_with(self._score(rows)[0], rows.observed)
-        self.calibration = _highest(self._learn_peak(scores, data))
+        self.calibration = highest_scores(self._learn_peak(scores, data))
         return self
 
     @torch.no_grad()
@@ -178,7 +188,10 @@ class SeriesResidualDetector(Detector):
         self.node_names = names_of_nodes(data)
         rows = self._rows(data)
         residuals = self.expectation(*rows, self.index, self.exists, learn=True)
-        scores = self.windows(residuals, rows.observed, learn=True)
+        weights = self.expectation.neighbor_weights(self.exists).clamp(min=int(self.season.count_nonzero()))
+        judged = rows.observed & judged_series(rows.observed, weights, data.x.shape[2])[:, None]
+        residuals = residuals._replace(change_known=residuals.change_known & judged)
+        scores = self.windows(residuals, judged, learn=True)
         self._learn_peak(scores, data)
         return rows, residuals, scores
 
@@ -233,9 +246,9 @@ class SeriesResidualDetector(Detector):
         What is kept: their median, how far they are above it on average where they are, and the steps of a fifth.
         """
         steps = data.x.shape[1]
-        window = _of_nodes(scores.score, data.x.shape[2])
+        window = node_scores(scores.score, data.x.shape[2])
         fold = window_folds(scores.start, scores.end, steps, _FIFTHS)
-        peaks = torch.stack([_highest(window[:, fold == number]) for number in fold.unique().tolist()])
+        peaks = torch.stack([highest_scores(window[:, fold == number]) for number in fold.unique().tolist()])
         median = peaks.nanmedian(dim=1, keepdim=True).values
         excess = (peaks - median).masked_fill(peaks <= median, float("nan")).nanmean(dim=1).nan_to_num(0.0)
         highest = [median.nan_to_num(0.0).amax(), excess.amax().clamp(max=1 / math.log(10.0))]
@@ -258,8 +271,8 @@ class SeriesResidualDetector(Detector):
 
     def _result(self, data: Data, rows: _Rows, residuals: Residuals, scores: WindowScores) -> AnomalousRegions:
         nodes, steps, channels = data.x.shape
-        window = _of_nodes(scores.score, channels)
-        score = _highest(window)
+        window = node_scores(scores.score, channels)
+        score = highest_scores(window)
         threshold = -math.log10(self.false_alarm_rate)
         flagged = window > threshold
         deviation = self._deviation(data, rows, residuals)
@@ -283,16 +296,3 @@ class SeriesResidualDetector(Detector):
             deviation=z,
             p_value=conformal_pvalues(score, self.calibration) if self.calibration.numel() else None,
         )
-
-
-def _of_nodes(score: Tensor, channels: int) -> Tensor:
-    """Score of the most improbable of a node's channels ``[N, W]``, NaN where all are."""
-    by_node = score.unflatten(0, (-1, channels))
-    largest: Tensor = (by_node.nan_to_num(nan=-1.0).amax(dim=1) - math.log10(channels)).clamp(min=0.0)
-    return largest.masked_fill(by_node.isnan().all(dim=1), float("nan"))
-
-
-def _highest(window: Tensor) -> Tensor:
-    """Largest score of each node, NaN where no window has one."""
-    largest: Tensor = window.nan_to_num(nan=-1.0).amax(dim=1)
-    return largest.masked_fill(window.isnan().all(dim=1), float("nan"))

@@ -110,6 +110,14 @@ class SeriesExpectation(LearnedState):
         left = (away - expected).masked_fill(~observed, 0.0)
         return self._standardise(left, observed, shown + profile, profile + expected, values, index, exists, fold)
 
+    def neighbor_weights(self, exists: Tensor) -> Tensor:
+        r"""Number of weights of each series in the regression on the neighbours.
+
+        Shapes:
+            - **exists:** :math:`(M, k)`, **output:** :math:`(M)`
+        """
+        return 2 + len(self.lags) * exists.sum(dim=1)
+
     def _from_neighbors(
         self,
         shown: Tensor,

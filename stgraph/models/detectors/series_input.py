@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
+from stgraph.ops.anomaly.neighbor_regression import time_folds
 
-__all__ = ["names_of_nodes", "series_rows"]
+__all__ = ["judged_series", "names_of_nodes", "series_rows"]
+
+_logger = logging.getLogger("stgraph")
+
+_FIFTHS = 5
+_PER_WEIGHT = 2  # observations that a weight of a regression takes at least
 
 
 def series_rows(data: Data) -> tuple[Tensor, Tensor]:
@@ -36,6 +44,38 @@ def series_rows(data: Data) -> tuple[Tensor, Tensor]:
         raise InputError(f"time has shape {tuple(time.shape)}; expected ({x.shape[1]},), common to all nodes")
     rows = x.float().masked_fill(~observed, 0.0).transpose(1, 2).flatten(0, 1)
     return rows, observed.transpose(1, 2).flatten(0, 1)
+
+
+def judged_series(observed: Tensor, weights: Tensor, channels: int) -> Tensor:
+    r"""Which series have two observations for each weight of their regression outside every fifth of the period.
+
+    In short periods observations at half of the steps are enough. The logger ``stgraph`` warns of the number of nodes
+    with a series that has data, but too little.
+
+    Shapes:
+        - **observed:** :math:`(M, T)`, **weights:** :math:`(M)`, **output:** :math:`(M)`
+
+    Raises:
+        InputError: If no series has enough.
+
+    Examples:
+        >>> observed = torch.ones(2, 100, dtype=torch.bool)
+        >>> observed[1, 20:] = False
+        >>> judged_series(observed, torch.tensor([15, 15]), channels=1)
+        tensor([ True, False])
+    """
+    steps = observed.shape[1]
+    fold = time_folds(steps, _FIFTHS)
+    count = torch.stack([observed[:, fold == number].sum(dim=1) for number in range(_FIFTHS)])
+    half = (steps - steps // _FIFTHS) // 2
+    enough: Tensor = count.sum(dim=0) - count.amax(dim=0) >= (_PER_WEIGHT * weights).clamp(max=half)
+    if not bool(enough.any()):
+        raise InputError("x has too little data outside one fifth of the steps in every series; none can be judged")
+    left = int((observed.any(dim=1) & ~enough).view(-1, channels).any(dim=1).sum())
+    if left:
+        text = "%d of %d nodes have too little data outside one fifth of the period to be judged%s"
+        _logger.warning(text, left, len(observed) // channels, "" if channels == 1 else " in each channel")
+    return enough
 
 
 def names_of_nodes(data: Data) -> list[str] | None:

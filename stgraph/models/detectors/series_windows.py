@@ -26,7 +26,7 @@ from stgraph.ops.anomaly.series_statistics import (
     window_stride,
 )
 
-__all__ = ["REASONS", "SeriesWindowScores", "WindowScores", "window_records"]
+__all__ = ["REASONS", "SeriesWindowScores", "WindowScores", "highest_scores", "node_scores", "window_records"]
 
 #: What a window was flagged for.
 REASONS = ("spike", "shift", "misfit", "stuck")
@@ -35,6 +35,7 @@ _FOLDS = 5
 _FAR = 8.0  # standard deviations beyond which a value beside a window counts as this much
 _HUBER = 4.0
 _UPPER = 0.95
+_LEAST = 5  # windows of a series that its usual statistics are learned from, or all if there are fewer
 _POOLED = 0.3  # weight of the median over the series in the spread of a statistic of one
 
 
@@ -199,12 +200,16 @@ class SeriesWindowScores(LearnedState):
 
 
 def _usual(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Median of each series, and how far above it the 95th percentile is, drawn towards that of the others."""
+    """Median of each series, and how far above it the 95th percentile is, drawn towards that of the others.
+
+    The median is NaN, and with it every score, where too few windows tell what is usual.
+    """
+    enough = (~value.isnan()).sum(dim=-1) >= min(_LEAST, value.shape[1])
     center = row_quantile(value, 0.5)
     spread = (row_quantile(value, _UPPER) - center).clamp(min=1e-4)
-    known = spread[value.isfinite().any(dim=-1)].log()
+    known = spread[enough].log()
     pooled = known.median() if len(known) else spread.new_zeros(())
-    return center, ((1 - _POOLED) * spread.log() + _POOLED * pooled).exp()
+    return center.masked_fill(~enough, float("nan")), ((1 - _POOLED) * spread.log() + _POOLED * pooled).exp()
 
 
 def _long_statistics(residuals: Residuals, observed: Tensor, start: Tensor, end: Tensor) -> list[Tensor]:
@@ -212,6 +217,19 @@ def _long_statistics(residuals: Residuals, observed: Tensor, start: Tensor, end:
     misfit = agreed_means(residuals.z.abs(), observed, start, end)
     stuck = agreed_means(residuals.change, residuals.change_known, start, end)
     return [torch.maximum(above, below).clamp(min=0.0), misfit, stuck]
+
+
+def node_scores(score: Tensor, channels: int) -> Tensor:
+    """Score of the most improbable of a node's channels ``[N, W]``, NaN where all are."""
+    by_node = score.unflatten(0, (-1, channels))
+    largest: Tensor = (by_node.nan_to_num(nan=-1.0).amax(dim=1) - math.log10(channels)).clamp(min=0.0)
+    return largest.masked_fill(by_node.isnan().all(dim=1), float("nan"))
+
+
+def highest_scores(window: Tensor) -> Tensor:
+    """Largest score of each node, NaN where no window has one."""
+    largest: Tensor = window.nan_to_num(nan=-1.0).amax(dim=1)
+    return largest.masked_fill(window.isnan().all(dim=1), float("nan"))
 
 
 def window_records(flagged: Tensor, window: Tensor, reason: Tensor, scores: WindowScores) -> list[list[RegionRecord]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 from torch import Tensor
@@ -209,6 +211,35 @@ def test_fit_detect_leaves_out_what_it_judges(series: Tensor) -> None:
     found = SeriesResidualDetector(neighbors=6).fit_detect(Data(x=x))
     assert found.regions[6, 400:402].all()
     assert int(found.score.argmax()) == 6
+
+
+def test_nodes_with_too_little_data_outside_a_fifth_are_not_judged(
+    series: Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = torch.ones_like(series, dtype=torch.bool)
+    mask[2, :300], mask[2, 500:] = False, False  # all in the second fifth
+    mask[4, :300], mask[4, 530:] = False, False  # 10 steps of the third as well
+    mask[7] = False
+    fitted = SeriesResidualDetector(neighbors=6)
+    with caplog.at_level(logging.INFO, logger="stgraph"):
+        found = fitted.fit_detect(Data(x=series, mask=mask))
+    assert caplog.messages == ["2 of 10 nodes have too little data outside one fifth of the period to be judged"]
+    later = fitted.detect(Data(x=series[:, 400:700]))
+    for result, unseen in ((found, [7]), (later, [])):
+        assert result.score.isnan().nonzero().flatten().tolist() == [2, 4, 7]
+        assert result.window_score[[2, 4, 7]].isnan().all()
+        assert result.no_data.nonzero().flatten().tolist() == unseen
+        assert not result.anomalous.any()
+        assert not result.regions[[2, 4, 7]].any()
+    sparse = mask.clone()
+    sparse[:] = mask[2]
+    with pytest.raises(InputError, match="too little data outside one fifth"):
+        SeriesResidualDetector(neighbors=6).fit(Data(x=series, mask=sparse))
+
+
+def test_short_series_without_gaps_are_judged(series: Tensor) -> None:
+    found = SeriesResidualDetector(long_widths=[8]).fit_detect(Data(x=series[:, :60]))
+    assert found.score.isfinite().all()
 
 
 def test_wrong_input_is_refused(series: Tensor, detector: SeriesResidualDetector) -> None:
