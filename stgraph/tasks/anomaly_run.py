@@ -249,7 +249,7 @@ class _Run:
             "rule": found.rule,
             "nodes": int(self.data.x.shape[0]),
             "points": int(self.data.x.shape[1]),
-            "judged": int(found.score.isfinite().sum()),
+            "judged": len(judged.names),
             "calibration": self.parts.calibration_size,
             "anomalous": int(found.anomalous.sum()),
             "no_data": int(found.no_data.sum()),
