@@ -238,7 +238,8 @@ def tables(records: Records) -> list[str]:
 
 RULES = (
     "Mean ± standard deviation over the seeds. Rules: own = the detector's own threshold (graph residual: median + 5 * "
-    "1.4826 MAD of the logarithms of the scores; series residual: a probability of 1e-3 per window); MAD = median + "
+    "1.4826 MAD of the logarithms of one plus the scores; series residual: a probability of 1e-3 per window); "
+    "MAD = median + "
     "5 * 1.4826 MAD of the scores; documented = 95th percentiles, coverage above 0.3, overlaps counted twice. False "
     "positives: share of the clean spectra (points) that are flagged. IoU: found and injected region, mean over the "
     "anomalous spectra. Found: share of the events of which a step is flagged; delay: steps from the beginning of an "
