@@ -133,7 +133,7 @@ def test_grids_are_judged_and_drawn(tmp_path, capsys):
     options = ["--detector.arguments={long_widths: [8, 16]}", *QUIET]
     assert main(["anomaly", "train", str(path), "--output", run, *options]) == 0
     assert "of 12 nodes are anomalous" in capsys.readouterr().out
-    assert main(["anomaly", "plot", run]) == 0
+    assert main(["anomaly", "plot", run, "--max_samples", "2"]) == 0
     assert {p.name for p in (tmp_path / "run" / "figures").iterdir()} == {
         *("scores_1.png", "series_1.png", "flagged_share_1.png"),
     }
@@ -152,7 +152,7 @@ def test_several_channels_are_drawn_one_by_one(tmp_path):
     arguments = f"--data.arguments={{coords: {tmp_path / 'coords.npy'}}}"
     options = ["--detector.arguments={long_widths: [8, 16]}", arguments, *QUIET]
     assert main(["anomaly", "train", str(tmp_path / "two.npy"), "--output", run, *options]) == 0
-    assert main(["anomaly", "plot", run, "--output", str(tmp_path / "figures")]) == 0
+    assert main(["anomaly", "plot", run, "--output", str(tmp_path / "figures"), "--max_samples", "2"]) == 0
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
         *("scores_1.png", "series_channel_0_1.png", "series_channel_1_1.png"),
     }

@@ -167,7 +167,7 @@ def test_commands_of_the_page_are_all_of_the_group() -> None:
 
 def test_linked_files_exist() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", PAGE)
-    assert len(links) == 4
+    assert len(links) == 6
     assert [link for link in links if not (DOCS / link).exists()] == []
 
 

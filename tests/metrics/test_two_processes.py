@@ -24,11 +24,9 @@ OF_NODES = {
     "MaskedMASE": {"scale": torch.arange(12.0).view(6, 2)},
 }
 CLASSES = {name: getattr(stgraph.metrics, name) for name in stgraph.metrics.__all__ if name[0].isupper()}
-METRICS = [
-    name
-    for name, kind in CLASSES.items()
-    if issubclass(kind, Metric) and name not in {"ForecastMetrics", "GaussianMetrics", "ReconstructionMetrics"}
-]
+# Those of forecasts; others take no windows of nodes, steps and channels.
+OTHERS = {"ForecastMetrics", "GaussianMetrics", "ImageFusionMetrics", "ReconstructionMetrics"}
+METRICS = [name for name, kind in CLASSES.items() if issubclass(kind, Metric) and name not in OTHERS]
 
 
 def example():
