@@ -99,6 +99,14 @@ def test_figures_get_names_of_their_own(folder, tmp_path, capsys):
     assert all((tmp_path / name).read_bytes() == content for name, content in first.items())
 
 
+def test_spectra_with_one_score_are_drawn(folder):
+    run = str(folder / "latent")
+    words = ["anomaly", "train", str(folder / "labelled.h5"), "--output", run, "--detector.name=latent"]
+    assert main([*words, *QUIET]) == 0
+    assert main(["anomaly", "plot", run, "--max_samples", "1", "--seed", "0"]) == 0
+    assert (folder / "latent" / "figures" / "spectra_reconstruction_1.png").is_file()
+
+
 def test_figures_are_part_of_the_report(folder, capsys):
     assert main(["anomaly", "plot", str(folder / "run"), "--max_samples", "1", "--seed", "0"]) == 0
     assert main(["anomaly", "report", str(folder / "run")]) == 0

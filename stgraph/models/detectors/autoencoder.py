@@ -15,7 +15,6 @@ from stgraph.models.autoencoders.spectral_cnn import SpectralCNNAutoencoder
 from stgraph.models.detectors.base import Deviation
 from stgraph.models.detectors.graph_residual import GraphResidualDetector
 from stgraph.models.detectors.input import check_same_grid, common_grid, single_channel
-from stgraph.ops.anomaly.calibration import conformal_pvalues
 from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
 from stgraph.ops.anomaly.residual_fit import ResidualOptions
 from stgraph.ops.anomaly.result import AnomalousRegions
@@ -114,10 +113,7 @@ class AutoencoderDetector(GraphResidualDetector):
         """Return what does not fit in other spectra on the same grid, with p-values if the detector is calibrated."""
         if self.rule == "graph_residual":
             return super().detect(data)
-        found = self._with_limits(data)
-        if not self.calibration.numel():
-            return found
-        return dataclasses.replace(found, p_value=conformal_pvalues(found.score, self.calibration))
+        return self._with_p_values(self._with_limits(data))
 
     def calibrate(self, data: Data) -> AutoencoderDetector:
         """Keep the scores of normal spectra that were not used to fit, for p-values."""

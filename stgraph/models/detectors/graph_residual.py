@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
-from stgraph.models.detectors.base import Detector, Deviation
+from stgraph.models.detectors.base import Deviation
 from stgraph.models.detectors.input import common_grid, single_channel, spectra_like
-from stgraph.ops.anomaly.calibration import conformal_pvalues
+from stgraph.models.detectors.spectral import SpectralDetector
 from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
 from stgraph.ops.anomaly.residual_fit import (
     ResidualOptions,
@@ -27,7 +25,7 @@ from stgraph.ops.anomaly.result import AnomalousRegions
 __all__ = ["GraphResidualDetector"]
 
 
-class GraphResidualDetector(Detector):
+class GraphResidualDetector(SpectralDetector):
     r"""Find what does not fit in spectra, from the residuals of the spectra that are most like them.
 
     Spectra on a common grid (of rest wavelengths, where redshifts are known) are scaled by median and interquartile
@@ -71,8 +69,6 @@ class GraphResidualDetector(Detector):
     mean: Tensor
     threshold: Tensor
     usual_error: Tensor
-    calibration: Tensor
-    wavelength: Tensor
 
     def __init__(
         self,
@@ -84,19 +80,14 @@ class GraphResidualDetector(Detector):
         subtract_components: bool = True,
         least_neighbors: float = 0.5,
     ) -> None:
-        super().__init__()
-        for name, value in (("k", k), ("components", components)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
-        if not 0 <= multiplier < math.inf:
-            raise InputError(f"multiplier is {multiplier}; expected a finite number of at least 0")
+        super().__init__(k, components, multiplier)
         if not 0 <= least_neighbors <= 1:
             raise InputError(f"least_neighbors is {least_neighbors}; expected a share from 0 to 1")
         given = [widths] if isinstance(widths, int) else None if widths is None else list(widths)
         if given is not None and not (given and all(isinstance(width, int) and width >= 2 for width in given)):
             raise InputError(f"widths is {widths!r}; expected whole numbers of at least 2 points, one or several")
         self.options = ResidualOptions(k, components, given, multiplier, least_neighbors, subtract_components)
-        self.register_state(*ResidualReference._fields, "calibration", "wavelength")
+        self.register_state(*ResidualReference._fields)
 
     def fit(self, data: Data) -> GraphResidualDetector:
         """Learn from spectra what is expected, and the threshold."""
@@ -115,10 +106,7 @@ class GraphResidualDetector(Detector):
     def detect(self, data: Data) -> AnomalousRegions:
         """Return what does not fit in other spectra on the same grid, with p-values if the detector is calibrated."""
         spectra, scored = self._score(data)
-        found = regions_of(scored, spectra, self.threshold)
-        if not self.calibration.numel():
-            return found
-        return dataclasses.replace(found, p_value=conformal_pvalues(found.score, self.calibration))
+        return self._with_p_values(regions_of(scored, spectra, self.threshold))
 
     def calibrate(self, data: Data) -> GraphResidualDetector:
         """Keep the scores of normal spectra that were not used to fit, for p-values."""
@@ -137,12 +125,6 @@ class GraphResidualDetector(Detector):
     def _first_expectation(self, data: Data, spectra: ScaledSpectra) -> Tensor | None:
         """A first expectation in scaled units ``[N, L]``, where it is not that of the components."""
         return None
-
-    def _keep_calibration(self, score: Tensor) -> None:
-        known = score[score.isfinite()]
-        if not known.numel():
-            raise InputError(f"none of the {score.numel()} spectra has a score; expected normal spectra with data")
-        self.calibration = known
 
     def _score(self, data: Data) -> tuple[ScaledSpectra, ScoredSpectra]:
         spectra = spectra_like(data, self.mean, self.wavelength, self.usual_error)

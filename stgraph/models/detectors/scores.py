@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
 import torch
@@ -10,23 +9,23 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
-from stgraph.models.detectors.base import Detector
+from stgraph.models.detectors.base import Deviation
 from stgraph.models.detectors.input import common_grid, single_channel, spectra_like
-from stgraph.ops.anomaly.calibration import conformal_pvalues, robust_threshold
+from stgraph.models.detectors.spectral import SpectralDetector
+from stgraph.ops.anomaly.calibration import robust_threshold
 from stgraph.ops.anomaly.component_scores import component_scores
 from stgraph.ops.anomaly.graph_residual import ScaledSpectra, scale_spectra
 from stgraph.ops.anomaly.latent import latent_score
 from stgraph.ops.anomaly.nearest import nearest_rows
+from stgraph.ops.anomaly.residual_fit import check_spectra
 from stgraph.ops.anomaly.result import AnomalousRegions
 from stgraph.ops.anomaly.transport import neighborhood_transport_score
 from stgraph.ops.spectral_components import spectral_components
 
 __all__ = ["LatentDetector", "ScoreDetector", "TransportDetector"]
 
-_LEAST_SPECTRA = 3
 
-
-class ScoreDetector(Detector):
+class ScoreDetector(SpectralDetector):
     """Base class of detectors with one score of each spectrum: its region, where it is flagged, is all of it.
 
     Spectra are scaled by median and interquartile range and fitted by the principal components of those of the fit.
@@ -45,16 +44,11 @@ class ScoreDetector(Detector):
     basis: Tensor
     latents: Tensor
     threshold: Tensor
-    calibration: Tensor
-    wavelength: Tensor
 
     def __init__(self, k: int = 16, components: int = 10, multiplier: float = 5.0) -> None:
-        super().__init__()
-        for name, value in (("k", k), ("components", components)):
-            if value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+        super().__init__(k, components, multiplier)
         self.k, self.components, self.multiplier = k, components, multiplier
-        self.register_state("mean", "basis", "latents", "threshold", "calibration", "wavelength")
+        self.register_state("mean", "basis", "latents", "threshold")
 
     def fit(self, data: Data) -> ScoreDetector:
         """Learn from spectra what is usual, and the threshold."""
@@ -64,32 +58,32 @@ class ScoreDetector(Detector):
     def fit_detect(self, data: Data) -> AnomalousRegions:
         """Return what does not fit into the rest of the spectra."""
         spectra = scale_spectra(*single_channel(data))
-        some = spectra.mask.any(dim=1)
-        if int(some.sum()) < _LEAST_SPECTRA:
-            raise InputError(f"{int(some.sum())} spectra have data; expected at least {_LEAST_SPECTRA} to compare")
+        check_spectra(spectra)
         fit = spectral_components(spectra.x, spectra.mask, self.components, error=spectra.error, robust=True)
         self.mean, self.basis, self.wavelength = fit.mean, fit.components, common_grid(data)
         self.latents = self._latents(spectra)
-        score = self._own_scores(spectra, some)
+        score = self._own_scores(spectra, spectra.mask.any(dim=1))
         self.threshold = self._threshold(score)
         self.calibration = score.new_zeros(0)
-        return self._result(spectra, score)
+        return self._result(spectra, self.latents, score)
 
     def detect(self, data: Data) -> AnomalousRegions:
         """Return what does not fit in other spectra on the same grid, with p-values if the detector is calibrated."""
         spectra = spectra_like(data, self.mean, self.wavelength)
-        found = self._result(spectra, self._scores(spectra))
-        if not self.calibration.numel():
-            return found
-        return dataclasses.replace(found, p_value=conformal_pvalues(found.score, self.calibration))
+        latents = self._latents(spectra)
+        return self._with_p_values(self._result(spectra, latents, self._scores(spectra, latents)))
 
     def calibrate(self, data: Data) -> ScoreDetector:
         """Keep the scores of normal spectra that were not used to fit, for p-values."""
-        score = self._scores(spectra_like(data, self.mean, self.wavelength))
-        if not bool(score.isfinite().any()):
-            raise InputError(f"none of the {score.numel()} spectra has a score; expected normal spectra with data")
-        self.calibration = score[score.isfinite()]
+        spectra = spectra_like(data, self.mean, self.wavelength)
+        self._keep_calibration(self._scores(spectra, self._latents(spectra)))
         return self
+
+    def deviation(self, data: Data) -> Deviation:
+        """Return what the principal components make of other spectra, and how far these are from it in their errors."""
+        spectra = spectra_like(data, self.mean, self.wavelength)
+        expected, z = self._fit(spectra, self._latents(spectra))
+        return Deviation(*(value.unsqueeze(2) for value in (expected, z, spectra.mask)))
 
     def extra_repr(self) -> str:
         """Show the arguments."""
@@ -100,20 +94,27 @@ class ScoreDetector(Detector):
         found = component_scores(spectra.x, spectra.mask, self.basis, self.mean, spectra.error)
         return found.masked_fill(~spectra.mask.any(dim=1, keepdim=True), torch.nan)
 
+    def _fit(self, spectra: ScaledSpectra, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """What the principal components make of spectra, in their units, and the deviation from it in their errors."""
+        expected = torch.addmm(self.mean, latents.nan_to_num(0.0), self.basis)
+        z = ((spectra.x - expected) / spectra.error).masked_fill(~spectra.mask, 0.0)
+        return expected * spectra.scale + spectra.center, z
+
     def _own_scores(self, spectra: ScaledSpectra, some: Tensor) -> Tensor:
         """Scores of the spectra of the fit, each left out for itself."""
         raise NotImplementedError
 
-    def _scores(self, spectra: ScaledSpectra) -> Tensor:
+    def _scores(self, spectra: ScaledSpectra, latents: Tensor) -> Tensor:
         """Scores of other spectra."""
         raise NotImplementedError
 
     def _threshold(self, score: Tensor) -> Tensor:
         return robust_threshold(score, self.multiplier)
 
-    def _result(self, spectra: ScaledSpectra, score: Tensor) -> AnomalousRegions:
+    def _result(self, spectra: ScaledSpectra, latents: Tensor, score: Tensor) -> AnomalousRegions:
         length = spectra.x.shape[1]
         anomalous = score > self.threshold
+        expected, z = self._fit(spectra, latents)
         whole = {"range_start": 0, "range_end": length, "reason_type": self.rule}
         flags = zip(anomalous.tolist(), score.tolist(), strict=True)
         return AnomalousRegions(
@@ -128,6 +129,8 @@ class ScoreDetector(Detector):
             window_end=torch.full((1,), length),
             window_score=score[:, None],
             threshold=float(self.threshold),
+            expected=expected,
+            deviation=z,
         )
 
 
@@ -175,9 +178,9 @@ class LatentDetector(ScoreDetector):
     def _own_scores(self, spectra: ScaledSpectra, some: Tensor) -> Tensor:
         return latent_score(self.latents, method=self.method, k=min(self.k, int(some.sum()) - 1))
 
-    def _scores(self, spectra: ScaledSpectra) -> Tensor:
+    def _scores(self, spectra: ScaledSpectra, latents: Tensor) -> Tensor:
         usable = int(self.latents.isfinite().all(dim=1).sum())
-        return latent_score(self._latents(spectra), self.latents, method=self.method, k=min(self.k, usable))
+        return latent_score(latents, self.latents, method=self.method, k=min(self.k, usable))
 
 
 class TransportDetector(ScoreDetector):
@@ -222,10 +225,9 @@ class TransportDetector(ScoreDetector):
             spectra.x, self._edges(some), mask=spectra.mask, error=spectra.error, position=self._position()
         )
 
-    def _scores(self, spectra: ScaledSpectra) -> Tensor:
+    def _scores(self, spectra: ScaledSpectra, latents: Tensor) -> Tensor:
         some = self.reference_mask.any(dim=1)
-        latents = self._latents(spectra).nan_to_num(0.0)
-        near = nearest_rows(latents, self.latents.nan_to_num(0.0), min(self.k, int(some.sum())), some)
+        near = nearest_rows(latents.nan_to_num(0.0), self.latents.nan_to_num(0.0), min(self.k, int(some.sum())), some)
         first, own = len(self.reference), torch.arange(len(near), device=near.device)
         outer = torch.stack([near.flatten(), first + own.repeat_interleave(near.shape[1])])
         score = neighborhood_transport_score(

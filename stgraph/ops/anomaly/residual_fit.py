@@ -29,6 +29,7 @@ __all__ = [
     "ResidualOptions",
     "ResidualReference",
     "ScoredSpectra",
+    "check_spectra",
     "fit_residuals",
     "graph_residual_regions",
     "regions_of",
@@ -134,11 +135,9 @@ def fit_residuals(
     Raises:
         InputError: If fewer than three spectra have data, or an option is out of range.
     """
-    some = spectra.mask.any(dim=1)
-    if int(some.sum()) < _LEAST_SPECTRA:
-        raise InputError(f"{int(some.sum())} spectra have data; expected at least {_LEAST_SPECTRA} to compare")
     window_bounds(spectra.x.shape[1], _widths(options, spectra))  # that do not fit are refused before the work
-    _warn(spectra)
+    check_spectra(spectra)
+    some = spectra.mask.any(dim=1)
     fit = spectral_components(spectra.x, spectra.mask, options.components, error=spectra.error, robust=True)
     mean, basis = fit.mean.to(spectra.x.dtype), fit.components.to(spectra.x.dtype)
     scores = component_scores(spectra.x, spectra.mask, basis, mean, spectra.error)
@@ -214,10 +213,16 @@ def graph_residual_regions(
     return regions_of(scored, spectra, reference.threshold)
 
 
-def _warn(spectra: ScaledSpectra) -> None:
-    """Say where the spectra of a fit cannot tell much."""
+def check_spectra(spectra: ScaledSpectra) -> None:
+    """Refuse spectra that are too few for a fit, and say where they cannot tell much.
+
+    Raises:
+        InputError: If fewer than three spectra have data.
+    """
     points = spectra.mask.sum(dim=1)
     some = int((points > 0).sum())
+    if some < _LEAST_SPECTRA:
+        raise InputError(f"{some} spectra have data; expected at least {_LEAST_SPECTRA} to compare")
     if some < _FEW_SPECTRA:
         _logger.warning(
             "only %d spectra have data: what is flagged among fewer than %d says little", some, _FEW_SPECTRA

@@ -85,3 +85,17 @@ def test_what_cannot_be_used_is_refused() -> None:
     other.wavelength = other.wavelength + 500
     with pytest.raises(InputError, match="resample them"):
         LatentDetector(components=3).fit(spectra()).detect(other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_expected_comes_from_the_components(name: str) -> None:
+    data = spectra(odd=11)
+    fitted = detector(name)
+    found = fitted.fit_detect(data)
+    expected, z, mask = fitted.deviation(data)
+    assert found.expected is not None
+    torch.testing.assert_close(found.expected, expected[..., 0])
+    assert bool(mask.all())
+    usual = [i for i in range(60) if i != 11]
+    assert float((data.x - expected)[usual].std()) < 0.07  # the noise is 0.05
+    assert 0.5 < float(z[usual].std()) < 1.5
