@@ -29,7 +29,9 @@ class AffineFusion(ImageFusion):
                 [0.0000, 1.0000, 2.0000, 4.0000]])
     """
 
-    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
+    needs_psf = False
+
+    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
         spectra = lr_hsi.flatten(1).double()
         bands = srf.double() @ spectra
         mean, band_mean = spectra.mean(dim=1, keepdim=True), bands.mean(dim=1, keepdim=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stgraph.errors import InputError, InputTypeError
+from stgraph.ops.fusion.psf_estimation import estimate_psf
 
 __all__ = ["ImageFusion"]
 
@@ -23,6 +24,8 @@ class ImageFusion:
 
     #: Whether the rows and columns of the MSI have to be exactly r times those of the HSI.
     needs_exact_ratio: bool = False
+    #: Whether the PSF is used, and so estimated where it is not given.
+    needs_psf: bool = True
 
     def fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
         r"""Return the high-resolution hyperspectral image.
@@ -31,7 +34,9 @@ class ImageFusion:
             lr_hsi: Low-resolution HSI.
             hr_msi: High-resolution MSI of the same place.
             srf: Response of each MSI band to the HSI bands; rows sum to 1.
-            psf: Blur of the HSI on the pixels of the MSI, sum 1; ``None`` for no blur beside the means of blocks.
+            psf: Blur of the HSI on the pixels of the MSI, sum 1 (``torch.ones(1, 1)`` for no blur beside the means of
+                blocks). Methods that need it estimate it from the images where it is ``None``, by
+                :func:`~stgraph.ops.fusion.estimate_psf`.
             ratio: High-resolution pixels along the edge of a low-resolution one.
 
         Shapes:
@@ -43,14 +48,26 @@ class ImageFusion:
             InputError: If shapes do not fit, a value is not finite, or the SRF or the PSF has another sum.
             InputTypeError: If the images are not both float32 or both float64, or another dtype is not floating.
         """
+        self.check(lr_hsi, hr_msi, srf, psf, ratio)
+        if psf is None:
+            needed = self.needs_psf
+            psf = estimate_psf(lr_hsi, hr_msi, srf, ratio).kernel if needed else torch.ones(1, 1)
+        return self._fuse(lr_hsi, hr_msi, srf.to(lr_hsi), psf.to(lr_hsi), ratio)
+
+    def check(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> None:
+        """Refuse what :meth:`fuse` cannot use, without any work.
+
+        Raises:
+            InputError: As :meth:`fuse`.
+            InputTypeError: As :meth:`fuse`.
+        """
         _check_types(lr_hsi=lr_hsi, hr_msi=hr_msi, srf=srf, psf=psf)
         _check_images(lr_hsi, hr_msi, ratio, exact=self.needs_exact_ratio)
         _check_response(srf, lr_hsi, hr_msi)
         if psf is not None:
             _check_kernel(psf)
-        return self._fuse(lr_hsi, hr_msi, srf.to(lr_hsi), None if psf is None else psf.to(lr_hsi), ratio)
 
-    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
+    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
         raise NotImplementedError
 
 

@@ -18,9 +18,11 @@ class BicubicFusion(ImageFusion):
     Examples:
         >>> import torch
         >>> lr_hsi, hr_msi, srf = torch.full((3, 2, 2), 0.5), torch.zeros(1, 4, 4), torch.full((1, 3), 1 / 3)
-        >>> BicubicFusion().fuse(lr_hsi, hr_msi, srf, None, 2).shape
+        >>> BicubicFusion().fuse(lr_hsi, hr_msi, srf, torch.ones(1, 1), 2).shape
         torch.Size([3, 4, 4])
     """
 
-    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
+    needs_psf = False
+
+    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
         return enlarge(lr_hsi, (hr_msi.shape[1], hr_msi.shape[2]), "bicubic")

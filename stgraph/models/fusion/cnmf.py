@@ -45,7 +45,7 @@ class CNMF(ImageFusion):
     Examples:
         >>> import torch
         >>> lr_hsi, hr_msi = torch.linspace(0, 1, 54).view(6, 3, 3), torch.linspace(0, 1, 72).view(2, 6, 6)
-        >>> CNMF(count=2, iterations=3).fuse(lr_hsi, hr_msi, torch.full((2, 6), 1 / 6), None, 2).shape
+        >>> CNMF(count=2, iterations=3).fuse(lr_hsi, hr_msi, torch.full((2, 6), 1 / 6), torch.ones(1, 1), 2).shape
         torch.Size([6, 6, 6])
     """
 
@@ -66,7 +66,7 @@ class CNMF(ImageFusion):
         self.count, self.iterations, self.rounds = count, iterations, rounds
         self.sum_weight, self.boundary, self.seed = sum_weight, boundary, seed
 
-    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
+    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
         low, high = lr_hsi.shape[1:], hr_msi.shape[1:]
         hyper, multi = lr_hsi.flatten(1).clamp(min=0), hr_msi.flatten(1).clamp(min=0)
         weight = self.sum_weight * float(hyper.square().mean().sqrt())
@@ -79,7 +79,7 @@ class CNMF(ImageFusion):
         fine = self._unmix_bands(multi, srf @ spectra, enlarged, weight)
         for _ in range(self.rounds - 1):
             maps = fine.unflatten(1, high)
-            coarse = area_downsample(maps if psf is None else blur(maps, psf, self.boundary), ratio).flatten(1)
+            coarse = area_downsample(blur(maps, psf, self.boundary), ratio).flatten(1)
             coarse = coarse.clamp(min=_SMALLEST)
             spectra = _fit_spectra(hyper, spectra, coarse, self.iterations)
             spectra, coarse = _fit_both(hyper, spectra, coarse, weight, self.iterations)

@@ -35,16 +35,16 @@ class GSA(ImageFusion):
 
     Examples:
         >>> lr_hsi, hr_msi = torch.linspace(0, 1, 54).view(6, 3, 3), torch.linspace(0, 1, 72).view(2, 6, 6)
-        >>> GSA().fuse(lr_hsi, hr_msi, torch.full((2, 6), 1 / 6), None, 2).shape
+        >>> GSA().fuse(lr_hsi, hr_msi, torch.full((2, 6), 1 / 6), torch.ones(1, 1), 2).shape
         torch.Size([6, 6, 6])
     """
 
     def __init__(self, boundary: Boundary = "reflect") -> None:
         self.boundary = boundary
 
-    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
+    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
         size = (hr_msi.shape[1], hr_msi.shape[2])
-        blurred = hr_msi if psf is None else blur(hr_msi, psf, self.boundary)
+        blurred = blur(hr_msi, psf, self.boundary)
         bands = area_downsample(blurred, ratio).flatten(1).double()
         spectra = lr_hsi.flatten(1).double()
         group = _correlation(spectra, bands).argmax(dim=1)

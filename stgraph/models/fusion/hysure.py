@@ -45,7 +45,7 @@ class HySure(ImageFusion):
 
     Examples:
         >>> lr_hsi, hr_msi = torch.linspace(0, 1, 54).view(6, 3, 3), torch.linspace(0, 1, 72).view(2, 6, 6)
-        >>> HySure(count=2, iterations=3).fuse(lr_hsi, hr_msi, torch.full((2, 6), 1 / 6), None, 2).shape
+        >>> HySure(count=2, iterations=3).fuse(lr_hsi, hr_msi, torch.full((2, 6), 1 / 6), torch.ones(1, 1), 2).shape
         torch.Size([6, 6, 6])
     """
 
@@ -72,7 +72,7 @@ class HySure(ImageFusion):
         self.smoothness, self.band_weight, self.penalty = smoothness, band_weight, penalty
         self.boundary = boundary
 
-    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
+    def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
         bands, size = lr_hsi.shape[0], hr_msi.shape[1:]
         largest = min(bands, lr_hsi[0].numel())
         if self.count > largest:
@@ -81,7 +81,7 @@ class HySure(ImageFusion):
         # The leading eigenvectors of the second moments are the leading left singular vectors.
         basis = torch.linalg.eigh(spectra.double() @ spectra.double().T)[1][:, -self.count :].to(lr_hsi)
         # Whole low-resolution pixels, so that those inside keep their places.
-        border = 0 if psf is None else -(-(psf.shape[0] // 2) // ratio)
+        border = -(-(psf.shape[0] // 2) // ratio)
         inner = slice(border * ratio, border * ratio + size[0]), slice(border * ratio, border * ratio + size[1])
         padded = _pad(hr_msi, border * ratio, self.boundary)
         weight = F.pad(torch.ones_like(lr_hsi[0]), (border,) * 4)
@@ -122,15 +122,13 @@ class HySure(ImageFusion):
         return estimate
 
 
-def _transfer(psf: Tensor | None, ratio: int, size: torch.Size, like: Tensor) -> Tensor:
+def _transfer(psf: Tensor, ratio: int, size: torch.Size, like: Tensor) -> Tensor:
     """Transfer function of the PSF and of the mean over the block that begins at each pixel, on a periodic image."""
     height, width = size
     block = like.new_zeros(height, width)
     block[:ratio, :ratio] = 1 / ratio**2
     # Pixel i takes in i, i + 1, ..., which is a correlation.
     transfer: Tensor = torch.fft.rfft2(block).conj()
-    if psf is None:
-        return transfer
     offsets = torch.arange(psf.shape[0], device=psf.device) - psf.shape[0] // 2
     # A kernel larger than the image goes round it more than once.
     index = (offsets[:, None] % height) * width + offsets % width

@@ -46,7 +46,7 @@ def coarse_prior(lr_hsi: Tensor, factor: int = 4, upsample: str = "nearest") -> 
     return enlarge(area_downsample(lr_hsi, factor), (height, width), upsample)
 
 
-def enlarge(image: Tensor, size: tuple[int, int], upsample: str = "nearest") -> Tensor:
+def enlarge(image: Tensor, size: tuple[int, int], upsample: str = "nearest", rows: slice = slice(None)) -> Tensor:
     r"""Bring an image to a larger size.
 
     ``"nearest"`` takes for row i of H rows the row :math:`\min(\lfloor i / q \rfloor, h - 1)` of h rows with
@@ -56,10 +56,11 @@ def enlarge(image: Tensor, size: tuple[int, int], upsample: str = "nearest") -> 
         image: Any image, channels first.
         size: Numbers of rows H and columns W of the result.
         upsample: ``"nearest"``, ``"bilinear"`` or ``"bicubic"``.
+        rows: The rows of the result to return. (default: all) ``"nearest"`` makes no others.
 
     Shapes:
         - **image:** :math:`(C, h, w)`
-        - **output:** :math:`(C, H, W)`
+        - **output:** :math:`(C, H, W)`, or fewer rows
 
     Raises:
         InputError: If the image has no three dimensions, the size is below its own, or no way has that name.
@@ -74,12 +75,12 @@ def enlarge(image: Tensor, size: tuple[int, int], upsample: str = "nearest") -> 
     if size[0] < image.shape[1] or size[1] < image.shape[2]:
         raise InputError(f"size is {tuple(size)}; expected at least that of the image, {tuple(image.shape[1:])}")
     if upsample == "nearest":
-        rows, columns = (
+        row, column = (
             (torch.arange(target, device=image.device) // (target // source)).clamp(max=source - 1)
             for target, source in zip(size, image.shape[1:], strict=True)
         )
-        return image[:, rows[:, None], columns]
-    return F.interpolate(image[None], size, mode=upsample, align_corners=False)[0]
+        return image[:, row[rows][:, None], column]
+    return F.interpolate(image[None], size, mode=upsample, align_corners=False)[0, :, rows]
 
 
 def _check_image(image: Tensor) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stgraph.errors import InputError
@@ -86,16 +86,58 @@ def fit_network(
         (True, 50)
     """
     _check_fit(network, inputs, targets, epochs, batches, held_out, patience)
-    start = time.perf_counter()
     kept = torch.arange(inputs.shape[0]) if held_out is None else (~held_out.cpu()).nonzero().squeeze(1)
     generator = torch.Generator().manual_seed(seed)
+
+    def step(optimizer: torch.optim.Optimizer) -> float:
+        return _run_epoch(network, optimizer, inputs, targets, _epoch_batches(kept, batches, generator))
+
+    def outside() -> float:
+        return float(F.l1_loss(network(inputs[held_out])[0], targets[held_out]))
+
+    return train_epochs(
+        network,
+        step,
+        None if held_out is None else outside,
+        epochs=epochs,
+        schedule=schedule,
+        patience=patience,
+        on_epoch=on_epoch,
+    )
+
+
+def train_epochs(
+    network: nn.Module,
+    step: Callable[[torch.optim.Optimizer], float],
+    held_out_loss: Callable[[], float] | None,
+    *,
+    epochs: int,
+    schedule: Callable[[int], float] | None,
+    patience: int | None,
+    on_epoch: Callable[[int, float], None] | None,
+) -> FitRecord:
+    """Train a network by Adam; the caller does the steps of an epoch and says what the loss is.
+
+    Args:
+        network: The network, trained in place.
+        step: Takes the steps of one epoch with the optimizer and returns their mean loss.
+        held_out_loss: Returns the loss where nothing is trained on; called without gradients.
+        epochs: As in :func:`fit_network`, like the other arguments.
+        schedule: Learning rate by epoch.
+        patience: Epochs without a lower held-out loss.
+        on_epoch: Called after every epoch.
+
+    Raises:
+        InputError: If the loss becomes infinite or no number.
+    """
+    start = time.perf_counter()
     optimizer = torch.optim.Adam(network.parameters(), lr=1.0, eps=1e-7)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule or one_cycle_schedule(epochs))
     record = FitRecord()
     best_state, best_epoch, lowest = None, 0, math.inf
     network.train()
     for epoch in range(epochs):
-        loss = _run_epoch(network, optimizer, inputs, targets, _epoch_batches(kept, batches, generator))
+        loss = step(optimizer)
         if not math.isfinite(loss):
             raise InputError(f"the loss is {loss} in epoch {epoch + 1}; expected a finite one: try a lower rate")
         scheduler.step()
@@ -103,9 +145,9 @@ def fit_network(
         record.best_epoch = epoch + 1
         if on_epoch is not None:
             on_epoch(epoch, loss)
-        if held_out is not None:
+        if held_out_loss is not None:
             with torch.no_grad():
-                outside = float(F.l1_loss(network(inputs[held_out])[0], targets[held_out]))
+                outside = held_out_loss()
             record.held_out_losses.append(outside)
             if patience is not None and outside < lowest:
                 best_state, lowest, best_epoch = copy.deepcopy(network.state_dict()), outside, epoch + 1
@@ -229,15 +271,27 @@ def _check_fit(
     expected = (inputs.shape[0], network.endmembers.shape[1])
     if targets.shape != expected:
         raise InputError(f"targets have shape {tuple(targets.shape)}; expected {expected}")
-    for name, value in (("epochs", epochs), ("batches", batches), ("patience", patience)):
-        if isinstance(value, int) and value < 1:
+    if isinstance(batches, int) and batches < 1:
+        raise InputError(f"batches is {batches}; expected at least 1")
+    check_training(inputs.shape[0], epochs, held_out, patience)
+
+
+def check_training(pixels: int, epochs: int, held_out: Tensor | None, patience: int | None) -> None:
+    """Refuse what :func:`train_epochs` cannot work with.
+
+    Raises:
+        InputError: If a number is below 1, no pixel is left to train on, held_out is no mask of the pixels, or
+            patience is given without held-out pixels.
+    """
+    for name, value in (("epochs", epochs), ("patience", patience)):
+        if value is not None and value < 1:
             raise InputError(f"{name} is {value}; expected at least 1")
-    if held_out is not None and (held_out.dtype != torch.bool or held_out.shape != inputs.shape[:1]):
+    if held_out is not None and (held_out.dtype != torch.bool or held_out.shape != (pixels,)):
         raise InputError(
             f"held_out has dtype {held_out.dtype} and shape {tuple(held_out.shape)}; expected torch.bool and "
-            f"{tuple(inputs.shape[:1])}"
+            f"{(pixels,)}"
         )
     if patience is not None and (held_out is None or not held_out.any()):
         raise InputError(f"patience is {patience}, but no pixel is held out; expected held_out with some True")
-    if inputs.shape[0] == 0 or (held_out is not None and held_out.all()):
+    if pixels == 0 or (held_out is not None and held_out.all()):
         raise InputError("no pixel is left to train on; expected at least one")

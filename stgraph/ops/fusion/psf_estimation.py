@@ -1,4 +1,4 @@
-"""The blur between two images of one place, estimated from them, and back-projection that is guarded by it."""
+"""The blur between two images of one place, estimated from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from scipy import optimize
 from torch import Tensor
 
 from stgraph.errors import InputError, InputTypeError
-from stgraph.ops.fusion.backprojection import Upsampling, back_project
 from stgraph.ops.fusion.blur import Boundary, boundary_index, check_boundary
 from stgraph.ops.fusion.downsample import area_weights
 from stgraph.ops.fusion.observation import check_pair
 from stgraph.ops.fusion.radiometry import observation_misfit
 from stgraph.ops.fusion.response import apply_response
 
-__all__ = ["GuardedBackProjection", "PSFEstimate", "back_project_guarded", "estimate_psf"]
+__all__ = ["PSFEstimate", "estimate_psf"]
 
 Array = NDArray[np.float64]
 
@@ -52,24 +51,6 @@ class PSFEstimate(NamedTuple):
     sigma2: float
     angle: float
     shift: tuple[float, float]
-    residual: float
-    noise: float
-
-
-class GuardedBackProjection(NamedTuple):
-    r"""What a guarded back-projection did.
-
-    Attributes:
-        image: The corrected image :math:`(C, H, W)`, or the estimate itself.
-        applied: Whether it was corrected.
-        reason: Why, in words.
-        residual: Root mean square of what the two images differ by through the point-spread function.
-        noise: What the noise of the hyperspectral image lets expect of it.
-    """
-
-    image: Tensor
-    applied: bool
-    reason: str
     residual: float
     noise: float
 
@@ -143,73 +124,6 @@ def estimate_psf(
         residual=_mean(misfit),
         noise=_mean(noise),
     )
-
-
-def back_project_guarded(
-    estimate: Tensor,
-    lr_hsi: Tensor,
-    hr_msi: Tensor,
-    srf: Tensor,
-    ratio: int,
-    psf: Tensor | PSFEstimate,
-    *,
-    tolerance: float = 3.0,
-    steps: int = 1,
-    upsample: Upsampling = "bicubic",
-    boundary: Boundary = "reflect",
-) -> GuardedBackProjection:
-    r"""Back-project only where the point-spread function explains how the two images differ.
-
-    With a wrong one back-projection makes an image worse. The multispectral image seen through the right one is like
-    the hyperspectral image seen through the spectral response up to its noise, which
-    :func:`~stgraph.ops.fusion.radiometry.band_noise` estimates; where it cannot, of fewer than 3 bands or 5 pixels,
-    nothing is corrected. Match the radiometry of real pairs before
-    (:func:`~stgraph.ops.fusion.match_radiometry`).
-
-    Args:
-        estimate: High-resolution hyperspectral image.
-        lr_hsi: Low-resolution hyperspectral image.
-        hr_msi: High-resolution multispectral image.
-        srf: Spectral response.
-        ratio: Multispectral pixels r along the edge of a hyperspectral one.
-        psf: Point-spread function, as estimated by :func:`estimate_psf` or known.
-        tolerance: The residual may be this many times the noise.
-        steps: Number of corrections.
-        upsample: See :func:`~stgraph.ops.fusion.back_project`.
-        boundary: Values outside the image, see :func:`~stgraph.ops.fusion.blur`.
-
-    Shapes:
-        - **estimate:** :math:`(C, H, W)`, **lr_hsi:** :math:`(C, h, w)`, **hr_msi:** :math:`(b, H, W)`, **srf:**
-          :math:`(b, C)`, **psf:** :math:`(m, m)`
-        - **output:** see :class:`GuardedBackProjection`
-
-    Raises:
-        InputError: If shapes do not fit, a value is not finite or an argument is out of range.
-        InputTypeError: If the images are not all float32 or all float64.
-
-    Examples:
-        >>> from stgraph.ops.fusion import psf_kernel
-        >>> from stgraph.ops.fusion.observation import observe
-        >>> image = (torch.arange(144.0).view(1, 12, 12) % 5).double().expand(3, -1, -1)
-        >>> response = torch.full((1, 3), 1 / 3)
-        >>> blurred = observe(image, psf_kernel("gaussian", 2.0, 3), 2)
-        >>> back_project_guarded(image, blurred, image[:1], response, 2, psf_kernel("delta", half_size=3)).applied
-        False
-    """
-    if not tolerance > 0:
-        raise InputError(f"tolerance must be positive, got {tolerance}")
-    kernel = psf.kernel if isinstance(psf, PSFEstimate) else psf
-    misfits = observation_misfit(lr_hsi, hr_msi, srf, kernel, ratio, boundary)
-    residual, noise = _mean(misfits[0]), _mean(misfits[1])
-    # Rounding is no misfit where there is no noise.
-    rounding = 100 * torch.finfo(hr_msi.dtype).eps * float(hr_msi.double().square().mean().sqrt())
-    applied = residual <= max(tolerance * noise, rounding)
-    found = f"the images differ by {residual:.3g} through the point-spread function, and noise explains {noise:.3g}"
-    if not applied:
-        reason = f"not back-projected: {found}; at most {tolerance:g} times that is allowed"
-        return GuardedBackProjection(estimate, applied, reason, residual, noise)
-    image = back_project(estimate, lr_hsi, kernel, ratio, steps=steps, upsample=upsample, boundary=boundary)
-    return GuardedBackProjection(image, applied, f"back-projected: {found}", residual, noise)
 
 
 def _mean(values: Tensor) -> float:

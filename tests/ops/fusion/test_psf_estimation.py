@@ -20,7 +20,8 @@ from stgraph.ops.fusion import (
 )
 from stgraph.ops.fusion.backprojection import back_project
 from stgraph.ops.fusion.observation import observe
-from stgraph.ops.fusion.psf_estimation import back_project_guarded, estimate_psf
+from stgraph.ops.fusion.guard import back_project_guarded
+from stgraph.ops.fusion.psf_estimation import estimate_psf
 
 SRF = torch.softmax(torch.linspace(-1, 1, 12, dtype=torch.float64).outer(torch.linspace(-3, 3, 6).double()), 1)[:2]
 
