@@ -39,7 +39,7 @@ def image_noise(image: Tensor) -> Tensor:
         \sigma_c = \frac{1}{\sqrt{1 + \sum_k a_{ck}^2}}\,
             \frac{\operatorname{median} |h_c - \sum_k a_{ck} h_k|}{0.6745}
 
-    for noise of the same size in all bands, but at most :math:`\operatorname{median} |h_c| / 0.6745`, the estimate
+    with each band in units of its estimate from the band alone, in which their noise is taken to be alike, but at most :math:`\operatorname{median} |h_c| / 0.6745`, the estimate
     from the band alone. The latter is all there is for one band and for images with fewer than ten filtered values for
     each band. Noise that is the same in several bands counts as structure.
 
@@ -67,7 +67,9 @@ def image_noise(image: Tensor) -> Tensor:
     noise = _median_deviation(filtered)
     bands, values = filtered.shape
     if bands > 1 and values >= _VALUES_PER_COEFFICIENT * bands:
-        noise = torch.minimum(noise, _median_deviation(_unit_residuals(filtered)))
+        # In units of its own deviation, so that the result does not depend on the units of the bands.
+        unit = noise.clamp(min=torch.finfo(noise.dtype).tiny)
+        noise = torch.minimum(noise, unit * _median_deviation(_unit_residuals(filtered / unit[:, None])))
     return noise
 
 

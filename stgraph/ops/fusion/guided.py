@@ -17,6 +17,7 @@ from stgraph.ops.fusion.observation import observe, observe_adjoint
 __all__ = ["BandEvidence", "grid_laplacian", "guided_back_projection"]
 
 _LEAST_SIGNAL = 0.05  # variance of a correction over that of the noise, so that no component is held to 0 exactly
+_LOWEST_NOISE = 1e-3  # as a share of what is missing: the limit of no noise, which rounding still allows to solve
 _PRECISION = 1e-4  # of the residual of the conjugate gradients, relative to the right side
 
 
@@ -34,6 +35,7 @@ class BandEvidence(NamedTuple):
     noise: Tensor
 
 
+@torch.no_grad()
 def guided_back_projection(
     missing: Tensor,
     noise: Tensor,
@@ -61,7 +63,8 @@ def guided_back_projection(
     Laplacian L of the graph of neighbouring pixels, whose edges weigh as much as the pixels look alike, divided by the
     mean degree. It is the mode of the posterior for Gaussian noise and a Gaussian Markov random field as the prior, as
     in the fusion by Wei, Dobigeon and Tourneret (IEEE TIP 24(11), 2015) with another prior, found by conjugate
-    gradients: messages along the edges between coarse and sharp pixels and along those of the pixel grid.
+    gradients: messages along the edges between coarse and sharp pixels and along those of the pixel grid. A noise
+    below a thousandth of the corrections counts as that much. No gradient flows through.
 
     Args:
         missing: What each component of the coarse image misses, y.
@@ -81,8 +84,9 @@ def guided_back_projection(
         - **output:** :math:`(P, H, W)`
 
     Raises:
-        InputError: If shapes do not fit or a number is out of range.
-        InputTypeError: If the images are not both float32 or both float64.
+        InputError: If shapes do not fit, a value is not finite, a noise or a weight is negative, or a number is out of
+            range.
+        InputTypeError: If the images are not all float32 or all float64.
 
     Examples:
         >>> from stgraph.ops.fusion import neighbor_similarity
@@ -101,13 +105,14 @@ def guided_back_projection(
         raise InputError(f"iterations must be a whole number of 1 or more, got {iterations!r}")
     size = (similarity.shape[1], similarity.shape[2])
     psf = psf.to(missing)
-    variance = noise.to(missing).square().clamp(min=torch.finfo(missing.dtype).tiny ** 0.5)
-    excess = missing.flatten(1).square().mean(dim=1) - variance
-    scale = torch.maximum(excess, _LEAST_SIGNAL * variance).sqrt()[:, None, None]
+    power = missing.flatten(1).square().mean(dim=1)
+    variance = _not_too_low(noise.to(missing).square(), power)
+    scale = torch.maximum(power - variance, _LEAST_SIGNAL * variance).sqrt()[:, None, None]
     fit = scale / variance[:, None, None]
     degree = _degree(similarity)
-    norm = degree.mean().clamp(min=torch.finfo(missing.dtype).tiny)
-    gain, weight = _band_products(bands, missing)
+    if bool(degree.any()):
+        similarity, degree = similarity / degree.mean(), degree / degree.mean()
+    gain, weight = _band_products(bands, scale[:, 0, 0])
 
     def normal(unit: Tensor) -> Tensor:
         """Apply the matrix of the normal equations to corrections in units of their scale."""
@@ -115,7 +120,7 @@ def guided_back_projection(
         seen = observe(correction, psf, ratio, boundary)
         result = fit * observe_adjoint(seen, psf, ratio, size, boundary)
         result += shrinkage * unit
-        result += (smoothness / norm) * grid_laplacian(unit, similarity, degree)
+        result += smoothness * grid_laplacian(unit, similarity, degree)
         if gain is not None:
             result += scale * torch.einsum("pq,qhw->phw", gain, correction)
         return result
@@ -170,13 +175,19 @@ def _degree(similarity: Tensor) -> Tensor:
     return degree
 
 
-def _band_products(bands: BandEvidence | None, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _band_products(bands: BandEvidence | None, scale: Tensor) -> tuple[Tensor | None, Tensor | None]:
     r"""The products :math:`G^\top T G` and :math:`G^\top T` with the precisions T of the bands."""
     if bands is None:
         return None, None
-    tiny = torch.finfo(like.dtype).tiny ** 0.5
-    weight = (bands.response / bands.noise.square().clamp(min=tiny)[:, None]).T.to(like)
-    return weight @ bands.response.to(like), weight
+    response = bands.response.to(scale)
+    variance = _not_too_low(bands.noise.to(scale).square(), (response * scale).square().sum(dim=1))
+    weight = (response / variance[:, None]).T
+    return weight @ response, weight
+
+
+def _not_too_low(variance: Tensor, power: Tensor) -> Tensor:
+    """The variance of noise, or a small share of the power of what it is on."""
+    return torch.maximum(variance, _LOWEST_NOISE**2 * power).clamp(min=torch.finfo(variance.dtype).tiny ** 0.5)
 
 
 def _conjugate_gradients(matrix: Callable[[Tensor], Tensor], toward: Tensor, iterations: int) -> Tensor:
@@ -209,11 +220,13 @@ def _check(
         )
     if missing.dim() != 3 or missing.numel() == 0:
         raise InputError(f"missing must be (components, rows, columns), none empty, got {tuple(missing.shape)}")
-    if noise.shape != missing.shape[:1] or not bool((noise >= 0).all()):
-        raise InputError(f"noise must be one value of 0 or more per component, got shape {tuple(noise.shape)}")
+    if noise.shape != missing.shape[:1]:
+        raise InputError(f"noise must be one value per component, got shape {tuple(noise.shape)}")
     check_kernel(psf, "psf")
     if similarity.dim() != 3 or similarity.shape[0] != 4:
         raise InputError(f"similarity must be (4, rows, columns), got {tuple(similarity.shape)}")
+    _check_values(missing=missing)
+    _check_values(lowest=0, noise=noise, similarity=similarity)
     height, width = similarity.shape[1:]
     check_ratio(ratio, height, width)
     if missing.shape[1:] != (height // ratio, width // ratio):
@@ -228,3 +241,15 @@ def _check(
     found = (tuple(bands.response.shape), tuple(bands.missing.shape), tuple(bands.noise.shape))
     if found != expected:
         raise InputError(f"bands must have response, missing and noise of the shapes {expected}, got {found}")
+    if bands.missing.dtype != missing.dtype:
+        raise InputTypeError(f"bands.missing must be {missing.dtype}, as missing is, got {bands.missing.dtype}")
+    _check_values(**{"bands.response": bands.response, "bands.missing": bands.missing})
+    _check_values(lowest=0, **{"bands.noise": bands.noise})
+
+
+def _check_values(lowest: float | None = None, **tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise InputError(f"{name} must be finite, got NaN or infinity")
+        if lowest is not None and bool((tensor < lowest).any()):
+            raise InputError(f"{name} must be {lowest} or more, got {float(tensor.min()):g}")

