@@ -97,11 +97,26 @@ COMMANDS: dict[str, Command] = {
     "reproduce": Command(
         "stgraph.cli.reproduce:ReproduceOptions",
         "stgraph.cli.reproduce:reproduce",
-        "repeat a run from its folder and compare every bit",
+        "repeat a run from its folder and compare every bit; reproduce fusion: a published grid",
         ("run",),
         (),
         """examples:
-  stgraph reproduce runs/germany_pm10""",
+  stgraph reproduce runs/germany_pm10
+
+stgraph reproduce fusion runs a published grid of image fusion instead; see stgraph reproduce fusion --help.
+A run in a folder called fusion is repeated by stgraph reproduce ./fusion.""",
+    ),
+    "reproduce fusion": Command(
+        "stgraph.cli.reproduce_fusion:ReproduceFusionOptions",
+        "stgraph.cli.reproduce_fusion:reproduce",
+        "run the published grid of image fusion on a cube of one's own, beside the published values",
+        ("mat_file",),
+        (),
+        """examples:
+  stgraph reproduce fusion paviaU.mat --dataset pavia_university --mat_key paviaU
+  stgraph reproduce fusion paviaU.mat --dataset pavia_university --settings 4x4,8x1 --psf gaussian,airy --method both
+  stgraph reproduce fusion paviaU.mat --dataset pavia_university --all --output table.csv
+  stgraph reproduce fusion scene.mat --dataset other --num_endmembers 6""",
     ),
     "lightcurve mock": Command(
         "stgraph.cli.lightcurve_options:MockOptions",
@@ -226,10 +241,43 @@ COMMANDS: dict[str, Command] = {
         """examples:
   stgraph anomaly report runs/galaxies-anomalies""",
     ),
+    "fuse run": Command(
+        "stgraph.tasks.fusion_options:FusionOptions",
+        "stgraph.cli.fuse:run",
+        "make a sharp hyperspectral image from a blurred one and a multispectral one",
+        ("config",),
+        (),
+        """examples:
+  stgraph fuse run fusion.yaml
+  stgraph fuse run fusion.yaml --epochs 500 --output_dir outputs/short
+  stgraph fuse run --mat_file scene.mat --mat_key cube --wavelengths 400,900
+  stgraph fuse run --synthetic false --hr_msi_file msi.tif --lr_hsi_file hsi.tif --provide_srf --srf_file srf.npy""",
+    ),
+    "fuse simulate": Command(
+        "stgraph.cli.fuse_options:SimulatePairOptions",
+        "stgraph.cli.fuse:simulate",
+        "make both images from one hyperspectral cube, by Wald's protocol",
+        ("cube", "output"),
+        (),
+        """examples:
+  stgraph fuse simulate scene.mat pair/ --wavelengths 400,900
+  stgraph fuse simulate scene.tif pair/ --downsample_ratio 8 --sensor Sentinel-2A --format tif""",
+    ),
+    "fuse metrics": Command(
+        "stgraph.cli.fuse_options:FusionMetricsOptions",
+        "stgraph.cli.fuse:metrics",
+        "PSNR, SAM, ERGAS and more of a fused image against the true one",
+        ("estimate", "truth"),
+        (),
+        """examples:
+  stgraph fuse metrics fused.npy truth.npy --ratio 4
+  stgraph fuse metrics fused.h5 pair/truth.h5 --per_band bands.csv --error_map errors.png""",
+    ),
 }
 
 #: Commands of several words, by their first word.
 GROUPS: dict[str, str] = {
     "lightcurve": "light curves and their spectra, and autoencoders that fill gaps of any series",
     "anomaly": "anomalies of spectra, of networks of sensors and of grids",
+    "fuse": "sharp hyperspectral images from a blurred one and a multispectral one",
 }

@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(stgraph.__version__)
         return 0
     name = words.pop(0)
-    if name in GROUPS:
-        if not words or words[0] in ("-h", "--help"):
-            print(_group_overview(name))
-            return 0
+    if name in GROUPS and (not words or words[0] in ("-h", "--help")):
+        print(_group_overview(name))
+        return 0
+    if name in GROUPS or (words and f"{name} {words[0]}" in COMMANDS):
         name = f"{name} {words.pop(0)}"
     if name not in COMMANDS:
         return _fail("stgraph", f"unknown command {name!r}{nearest_name(name, COMMANDS)}")

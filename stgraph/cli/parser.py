@@ -142,8 +142,15 @@ def describe_arguments(cls: type[Any]) -> dict[str, str]:
 def expand(
     argv: Sequence[str], fields: dict[str, _Field], positional: Sequence[str], shortcuts: dict[str, str]
 ) -> list[str]:
-    """Give every word the form that the parser knows: names to bare words, full names, brackets around lists."""
+    """Give every word the form that the parser knows: names to bare words, full names, brackets around lists.
+
+    Files of options come first, so that flags override them wherever they are.
+
+    Raises:
+        InputError: If an option is unknown, or its value is missing.
+    """
     words: list[str] = []
+    files: list[str] = []
     rest = list(positional)
     queue = list(argv)
     while queue:
@@ -152,18 +159,22 @@ def expand(
             if (word.startswith("-") and not _is_number(word)) or not rest:
                 words.append(word)
             else:
-                words.append(f"--{rest.pop(0)}={word}")
+                name = rest.pop(0)
+                (files if name == "config" and name not in fields else words).append(f"--{name}={word}")
             continue
         name, equals, value = word[2:].partition("=")
         name = shortcuts.get(name, name)
         field = fields.get(name)
-        if field is None:
-            words.append(word)
-            if name == "config" and not equals and queue:
-                words.append(queue.pop(0))
+        if field is None and name == "config" and (equals or queue):
+            files.append(f"--config={value if equals else queue.pop(0)}")
             continue
-        if field.type is bool and not equals:
-            value = queue.pop(0) if queue and queue[0] in ("true", "false") else "true"
+        if field is None:
+            _refuse_unknown(name, fields)
+            words.append(word)
+            continue
+        if field.type in (bool, bool | None) and not equals:
+            values = ("true", "false") if field.type is bool else ("true", "false", "null")
+            value = queue.pop(0) if queue and queue[0] in values else "true"
             words.append(f"--{name}={value}")
             continue
         if not equals:
@@ -171,7 +182,13 @@ def expand(
                 raise InputError(f"--{name} is the last word; expected a value after it")
             value = queue.pop(0)
         words.append(f"--{name}={_as_list(value) if _is_list(field.type) else value}")
-    return words
+    return [*files, *words]
+
+
+def _refuse_unknown(name: str, fields: dict[str, _Field]) -> None:
+    """Refuse what is no option, none of the parser itself, and no entry of an option that is a dictionary."""
+    if name not in ("help", "config", "print_config") and not any(name.startswith(f"{option}.") for option in fields):
+        raise InputError(f"unknown option --{name}{_near(name, fields, '--')}")
 
 
 def _is_number(word: str) -> bool:
@@ -195,6 +212,8 @@ def explain(message: str, fields: dict[str, _Field]) -> str:
         return f"unknown option {word.split('=')[0]}{_near(word.split('=')[0].lstrip('-'), fields, '--')}"
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         return f"unknown key {match[1]!r} in the configuration{_near(match[1], fields, '')}"
+    if match := re.search(r'Parser key "config": (\w)(.*)', message):
+        return f"config: {match[1].lower()}{match[2]}"
     if match := re.search(r'Parser key "([^"]+)"', message):
         value = re.search(r"(?:Given value: |Got value: |given value: )(.*)", message)
         field = fields.get(match[1])

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from stgraph.tasks.calibration import calibrate_quantiles
     from stgraph.tasks.checkpoints import AtomicCheckpointIO, load_forecaster
     from stgraph.tasks.forecasting import Forecasting
+    from stgraph.tasks.fuse_images import FusionResult, fuse
+    from stgraph.tasks.fusion import Fusion
+    from stgraph.tasks.fusion_options import FusionOptions
+    from stgraph.tasks.fusion_run import run_fusion
     from stgraph.tasks.inference import LoadedRun
     from stgraph.tasks.latent_regression import cross_validate_latents
     from stgraph.tasks.latents import read_latents, write_latents
@@ -28,6 +32,9 @@ __all__ = [
     "AnomalyOptions",
     "AtomicCheckpointIO",
     "Forecasting",
+    "Fusion",
+    "FusionOptions",
+    "FusionResult",
     "LoadedAnomaly",
     "LoadedReconstruction",
     "LoadedRun",
@@ -36,10 +43,12 @@ __all__ = [
     "RunOptions",
     "calibrate_quantiles",
     "cross_validate_latents",
+    "fuse",
     "load_forecaster",
     "load_reconstructor",
     "load_spectral_autoencoder",
     "read_latents",
+    "run_fusion",
     "train",
     "train_anomaly",
     "train_reconstruction",
@@ -51,6 +60,9 @@ _MODULES = {
     "AnomalyOptions": "anomaly_options",
     "AtomicCheckpointIO": "checkpoints",
     "Forecasting": "forecasting",
+    "Fusion": "fusion",
+    "FusionOptions": "fusion_options",
+    "FusionResult": "fuse_images",
     "LoadedAnomaly": "anomaly_inference",
     "LoadedReconstruction": "reconstruction_inference",
     "LoadedRun": "inference",
@@ -59,10 +71,12 @@ _MODULES = {
     "RunOptions": "options",
     "calibrate_quantiles": "calibration",
     "cross_validate_latents": "latent_regression",
+    "fuse": "fuse_images",
     "load_forecaster": "checkpoints",
     "load_reconstructor": "reconstruction_run",
     "load_spectral_autoencoder": "anomaly_run",
     "read_latents": "latents",
+    "run_fusion": "fusion_run",
     "train": "run",
     "train_anomaly": "anomaly_run",
     "train_reconstruction": "reconstruction_run",

@@ -11,10 +11,10 @@ from stgraph.models.fusion.prior import enlarge
 from stgraph.ops.fusion import (
     BandEvidence,
     Boundary,
+    back_project,
     guided_back_projection,
     neighbor_similarity,
     observe,
-    observe_adjoint,
     psf_agreement,
 )
 from stgraph.ops.fusion.radiometry import band_noise
@@ -117,11 +117,12 @@ def back_projection_correction(scene: FusionScene, latent: Tensor, endmembers: T
 
     The correction is held for every band.
     """
-    size = (latent.shape[1], latent.shape[2])
     missing = _missing(scene, latent, endmembers)
-    weight = observe_adjoint(torch.ones_like(missing[:1]), scene.psf, scene.ratio, size, scene.boundary)
-    sent = observe_adjoint(missing, scene.psf, scene.ratio, size, scene.boundary)
-    return Correction(sent / weight.clamp(min=0.5 * float(weight.mean())), None)
+    nothing = missing.new_zeros(missing.shape[0], *latent.shape[1:])
+    maps = back_project(
+        nothing, missing, scene.psf, scene.ratio, upsample="adjoint", boundary=scene.boundary, out=nothing
+    )
+    return Correction(maps, None)
 
 
 def agreement(scene: FusionScene) -> CorrectionRecord:

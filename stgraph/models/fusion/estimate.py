@@ -32,7 +32,8 @@ class FusionEstimate:
         psf_estimate: How it was estimated; ``None`` where it was given.
         noise_msi: Standard deviation of the noise of each multispectral band :math:`(b)`, 0 where not estimated.
         parameters: Number of parameters of a network.
-        multiply_adds: Multiplications and additions of a network over all pixels.
+        multiply_adds: Multiplications, each with its addition, of the linear layers of a network and of the mixing
+            over all pixels.
     """
 
     endmembers: Tensor

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from stgraph.errors import InputError
+from stgraph.errors import InputError, InputTypeError
 from stgraph.models.fusion.base import ImageFusion
 from stgraph.models.fusion.correction import (
     Correction,
@@ -22,12 +23,14 @@ from stgraph.models.fusion.correction import (
 from stgraph.models.fusion.endmembers import make_endmembers
 from stgraph.models.fusion.estimate import FusionEstimate
 from stgraph.models.fusion.latent_estimation import CONSTRAINTS
-from stgraph.models.fusion.members import Training, train_member
+from stgraph.models.fusion.members import FEWEST_BANDS, Training, train_member
 from stgraph.ops.fusion import Boundary, denoise_image, estimate_psf, image_noise
+from stgraph.ops.fusion.blur import check_boundary
 
 __all__ = ["LatentEstimationFusion"]
 
-_FEWEST_BANDS = 3  # of the multispectral image, for which bands alone tell materials apart
+_METHODS = ("nmf", "vca", "nfindr", "atgp", "pca")
+_UPSAMPLINGS = ("nearest", "bilinear", "bicubic")
 _CORRECTIONS: dict[str, Callable[[FusionScene, Tensor, Tensor], Correction]] = {
     "guided": guided_correction,
     "back_projection": back_projection_correction,
@@ -66,9 +69,9 @@ class LatentEstimationFusion(ImageFusion):
         batch_size: Number of pixels in a step, drawn at random. (default: all)
         tile: Edge of square tiles to take in raster order instead, one per step, as published.
         prior: Whether to use the coarse spectral prior. (default: with fewer than 3 bands)
-        prior_factor: Scale of the prior in training.
+        prior_factor: Scale of the prior in training. (default: 4, and 2 with ``spatial`` and fewer than 3 bands)
         prior_upsample: How it is enlarged: ``"nearest"``, ``"bilinear"`` or ``"bicubic"``.
-        spatial: ``"mgat"`` for a network that sees neighbours, which has the prior in itself.
+        spatial: ``"mgat"`` for a network that sees neighbours, which has the prior in itself, enlarged bilinearly.
         held_out: Share of the low-resolution pixels that is not trained on, in blocks.
         patience: Epochs without a lower held-out loss after which training stops at the lowest. (default: all epochs;
             with the prior, the epoch with the lowest held-out loss of all)
@@ -81,6 +84,7 @@ class LatentEstimationFusion(ImageFusion):
 
     Raises:
         InputError: If an option is out of range or unknown.
+        InputTypeError: If a number that counts something is not whole.
 
     Examples:
         >>> lr_hsi, hr_msi = torch.linspace(0, 1, 96).view(6, 4, 4), torch.linspace(0, 1, 192).view(3, 8, 8)
@@ -104,7 +108,7 @@ class LatentEstimationFusion(ImageFusion):
         batch_size: int | None = None,
         tile: int | None = None,
         prior: bool | None = None,
-        prior_factor: int = 4,
+        prior_factor: int | None = None,
         prior_upsample: str = "nearest",
         spatial: Literal["mgat"] | None = None,
         held_out: float = 0.1,
@@ -116,11 +120,14 @@ class LatentEstimationFusion(ImageFusion):
         inference_batch_size: int | None = 16384,
         seed: int = 42,
     ) -> None:
-        sizes = {"count": count, "hidden": hidden, "epochs": epochs, "prior_factor": prior_factor, "members": members}
-        optional = {"batch_size": batch_size, "tile": tile, "patience": patience}
-        for name, value in {**sizes, **optional, "inference_batch_size": inference_batch_size}.items():
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; expected at least 1")
+        _check_sizes(count=count, hidden=hidden, epochs=epochs, members=members)
+        optional = {"batch_size": batch_size, "tile": tile, "patience": patience, "prior_factor": prior_factor}
+        optional["inference_batch_size"] = inference_batch_size
+        _check_sizes(**{name: value for name, value in optional.items() if value is not None})
+        check_boundary(boundary)
+        if not isinstance(endmembers, Tensor):
+            _check_choice("endmembers", endmembers, _METHODS)
+        _check_choice("prior_upsample", prior_upsample, _UPSAMPLINGS)
         _check_choice("schedule", schedule, ("one_cycle", "flat"))
         _check_choice("spatial", spatial, (None, "mgat"))
         _check_choice("correction", correction, (None, *_CORRECTIONS))
@@ -134,17 +141,13 @@ class LatentEstimationFusion(ImageFusion):
         if spatial is not None and (prior is False or batch_size is not None or tile is not None):
             raise InputError("spatial is given with prior=False, batch_size or tile; expected none of them with it")
         self.count, self.endmembers, self.members, self.denoise = count, endmembers, members, denoise
-        self.correction, self.boundary, self.seed, self.prior, self.spatial = (
-            correction,
-            boundary,
-            seed,
-            prior,
-            spatial,
-        )
+        self.correction, self.boundary, self.seed = correction, boundary, seed
+        self.prior, self.spatial = prior, spatial
         self.training = Training(
             hidden, constraint, epochs, init_lr, max_lr, final_lr, schedule, batch_size, tile, prior_factor,
             prior_upsample, held_out, patience, inference_batch_size,
         )  # fmt: skip
+        self.training.learning_rates()  # refuses bad rates
 
     @classmethod
     def published(cls, **options: Any) -> LatentEstimationFusion:
@@ -166,7 +169,7 @@ class LatentEstimationFusion(ImageFusion):
         ratio: int,
         on_epoch: EpochCallback | None = None,
     ) -> FusionEstimate:
-        """Fuse without computing the image, any part of which can then be asked for.
+        """Fuse without computing the image, any part of which can then be asked for; no gradient flows through.
 
         Args:
             lr_hsi: As in :meth:`fuse`, like the other arguments.
@@ -181,15 +184,15 @@ class LatentEstimationFusion(ImageFusion):
             InputTypeError: As :meth:`fuse`.
         """
         self.check(lr_hsi, hr_msi, srf, psf, ratio)
-        srf, found = srf.to(lr_hsi), None
+        lr_hsi, hr_msi, srf, found = lr_hsi.detach(), hr_msi.detach(), srf.detach().to(lr_hsi), None
+        endmembers = self._endmembers(lr_hsi)
         noise = image_noise(hr_msi) if self.denoise or self.correction == "guided" else hr_msi.new_zeros(len(hr_msi))
         clean = denoise_image(hr_msi, noise) if self.denoise else hr_msi
         if psf is None:
             found = estimate_psf(lr_hsi, clean, srf, ratio, boundary=self.boundary)
             psf = found.kernel
-        scene = FusionScene(lr_hsi, hr_msi, clean, noise.to(hr_msi), srf, psf.to(lr_hsi), ratio, self.boundary)
-        endmembers = self._endmembers(lr_hsi)
-        prior = hr_msi.shape[0] < _FEWEST_BANDS if self.prior is None else self.prior
+        scene = FusionScene(lr_hsi, hr_msi, clean, noise.to(hr_msi), srf, psf.detach().to(lr_hsi), ratio, self.boundary)
+        prior = hr_msi.shape[0] < FEWEST_BANDS if self.prior is None else self.prior
         trained = [
             train_member(
                 scene,
@@ -235,11 +238,19 @@ class LatentEstimationFusion(ImageFusion):
             raise InputError(
                 f"endmembers have shape {tuple(self.endmembers.shape)}; expected (endmembers, {lr_hsi.shape[0]})"
             )
-        return self.endmembers.to(lr_hsi)
+        return self.endmembers.detach().to(lr_hsi)
 
 
 def _of_member(on_epoch: EpochCallback, member: int) -> Callable[[int, float], None]:
     return lambda epoch, loss: on_epoch(member, epoch, loss)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise InputTypeError(f"{name} is {value!r}; expected a whole number")
+        if value < 1:
+            raise InputError(f"{name} is {value}; expected at least 1")
 
 
 def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,15 @@ from stgraph.models.fusion.spatial_estimation import SpatialEstimationNetwork, f
 from stgraph.models.fusion.training import FitRecord, fit_network, predict_batches
 from stgraph.ops.fusion import apply_response
 
-__all__ = ["TrainedMember", "Training", "train_member"]
+__all__ = ["FEWEST_BANDS", "TrainedMember", "Training", "train_member"]
+
+#: Multispectral bands that tell materials apart by themselves.
+FEWEST_BANDS = 3
+_PRIOR_FACTOR = 4
+# A network that sees neighbours learns where it is from a very smooth prior.
+_FEW_BANDS_FACTOR = 2
+
+Network = TypeVar("Network", LatentEstimationNetwork, SpatialEstimationNetwork)
 
 
 class Training(NamedTuple):
@@ -33,7 +41,7 @@ class Training(NamedTuple):
     schedule: str
     batch_size: int | None
     tile: int | None
-    prior_factor: int
+    prior_factor: int | None
     prior_upsample: str
     held_out: float
     patience: int | None
@@ -55,6 +63,7 @@ class TrainedMember(NamedTuple):
     multiply_adds: int
 
 
+@torch.inference_mode(False)  # training needs gradients wherever it is called
 def train_member(
     scene: FusionScene,
     endmembers: Tensor,
@@ -65,7 +74,6 @@ def train_member(
     on_epoch: Callable[[int, float], None] | None,
 ) -> TrainedMember:
     """Train one network on the low-resolution pixels and apply it to the high-resolution ones."""
-    generator = torch.Generator().manual_seed(seed)
     height, width = scene.lr_hsi.shape[1:]
     held_out = held_out_blocks(height, width, training.held_out, seed=seed).to(scene.lr_hsi.device)
     outside = held_out if bool(held_out.any()) else None
@@ -74,13 +82,14 @@ def train_member(
     patience = training.epochs if training.patience is None and stops else training.patience
     patience = patience if outside is not None else None
     if spatial is not None:
-        return _spatial_member(scene, endmembers, training, generator, outside, patience, on_epoch)
+        return _spatial_member(scene, endmembers, training, seed, outside, patience, on_epoch)
     count = scene.hr_msi.shape[0] + (scene.lr_hsi.shape[0] if prior else 0)
-    network = LatentEstimationNetwork(count, endmembers, training.hidden, training.constraint)
-    network.reset_parameters(generator)
+    network = _draw(
+        lambda: LatentEstimationNetwork(count, endmembers.cpu(), training.hidden, training.constraint), seed
+    ).to(endmembers.device)
     inputs = apply_response(scene.lr_hsi, scene.srf)
     if prior:
-        factor = min(training.prior_factor, height, width)
+        factor = min(training.prior_factor or _PRIOR_FACTOR, height, width)
         inputs = torch.cat([inputs, coarse_prior(scene.lr_hsi, factor, training.prior_upsample)])
     batches = training.batch_size if training.tile is None else tile_batches(height, width, training.tile)
     record = fit_network(
@@ -97,6 +106,14 @@ def train_member(
     )
     latent = _predict_latent(network, scene, training, prior)
     return _member(network, latent, record)
+
+
+def _draw(make: Callable[[], Network], seed: int) -> Network:
+    """Make a network with weights of the seed, drawn on the CPU, so that they are the same on every device."""
+    with torch.random.fork_rng(devices=[]):  # layers draw weights of torch's own generator when they are made
+        network = make()
+    network.reset_parameters(torch.Generator().manual_seed(seed))
+    return network
 
 
 def _predict_latent(network: LatentEstimationNetwork, scene: FusionScene, training: Training, prior: bool) -> Tensor:
@@ -119,22 +136,25 @@ def _spatial_member(
     scene: FusionScene,
     endmembers: Tensor,
     training: Training,
-    generator: torch.Generator,
+    seed: int,
     held_out: Tensor | None,
     patience: int | None,
     on_epoch: Callable[[int, float], None] | None,
 ) -> TrainedMember:
     lr_hsi = scene.lr_hsi
     components = min(8, *endmembers.shape[1:], lr_hsi[0].numel())
-    network = SpatialEstimationNetwork(
-        scene.hr_msi.shape[0],
-        endmembers,
-        components=components,
-        hidden=training.hidden,
-        constraint=training.constraint,
-    )
-    network.reset_parameters(generator)
-    factor = min(training.prior_factor, *lr_hsi.shape[1:])
+    network = _draw(
+        lambda: SpatialEstimationNetwork(
+            scene.hr_msi.shape[0],
+            endmembers.cpu(),
+            components=components,
+            hidden=training.hidden,
+            constraint=training.constraint,
+        ),
+        seed,
+    ).to(endmembers.device)
+    usual = _PRIOR_FACTOR if scene.hr_msi.shape[0] >= FEWEST_BANDS else _FEW_BANDS_FACTOR
+    factor = min(training.prior_factor or usual, *lr_hsi.shape[1:])
     record = fit_spatial(
         network,
         apply_response(lr_hsi, scene.srf),
@@ -144,6 +164,7 @@ def _spatial_member(
         schedule=training.learning_rates(),
         held_out=held_out,
         patience=patience,
+        seed=seed,
         on_epoch=on_epoch,
     )
     size = training.inference_batch_size

@@ -137,8 +137,8 @@ class SpatialEstimationNetwork(nn.Module):
             InputError: If the image does not fit the endmembers.
         """
         check_image("image", image, self.mean.shape[0])
-        components: Tensor = self.axes @ (image.flatten(1) - self.mean[:, None])
-        return components.unflatten(1, image.shape[1:])
+        components: Tensor = (self.axes @ (image.flatten(1) - self.mean[:, None])).unflatten(1, image.shape[1:])
+        return components
 
     def forward(self, x: Tensor, graph: EdgeGeometry) -> tuple[Tensor, Tensor]:
         """Return the spectra and the latent estimates.

@@ -1,0 +1,73 @@
+"""Checks of images that are fused, and their sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stgraph.data.checks import first_position
+from stgraph.errors import InputError
+
+__all__ = ["as_tensor", "check_finite_image", "check_image_values", "exact_ratio"]
+
+# Noise and bright spots go beyond 0 to 1, images in other units much further.
+_LOWEST, _HIGHEST = -0.5, 1.5
+
+
+def exact_ratio(low: tuple[int, ...], high: tuple[int, ...]) -> int:
+    """Return the ratio of the sizes ``(rows, columns, bands)`` of two images.
+
+    Raises:
+        InputError: If it is none, as the larger image has to be cut.
+
+    >>> exact_ratio((2, 3, 100), (8, 12, 4))
+    4
+    """
+    ratio = high[0] // low[0]
+    if ratio < 1 or high[1] < low[1]:
+        raise InputError(
+            f"hr_msi has {high[0]} x {high[1]} pixels and lr_hsi {low[0]} x {low[1]}; expected at least as many of "
+            "hr_msi: are they the wrong way round?"
+        )
+    if (high[0], high[1]) != (low[0] * ratio, low[1] * ratio):
+        raise InputError(
+            f"hr_msi has {high[0]} x {high[1]} pixels, which is no multiple of lr_hsi, {low[0]} x {low[1]}; expected "
+            f"{low[0] * ratio} x {low[1] * ratio} for a ratio of {ratio}: cut the images to the same area"
+        )
+    return ratio
+
+
+def check_image_values(values: npt.NDArray[np.float32], name: str) -> None:
+    """Refuse an image ``[H, W, C]`` with missing values or far from the range 0 to 1.
+
+    Raises:
+        InputError: If there are; says how many and where the first is.
+    """
+    check_finite_image(values, name)
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest < _LOWEST or highest > _HIGHEST:
+        raise InputError(
+            f"{name} has values from {lowest:g} to {highest:g}; expected about 0 to 1, as normalise_image makes them"
+        )
+
+
+def check_finite_image(values: npt.NDArray[np.float32], name: str) -> None:
+    """Refuse an image ``[H, W, C]`` with missing values.
+
+    Raises:
+        InputError: If there are; says how many and where the first is.
+    """
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column, band = first_position(bad)
+        raise InputError(
+            f"{name} holds {int(bad.sum())} NaN or infinite values, the first at row {row}, column {column}, band "
+            f"{band}; fill them or cut them away"
+        )
+
+
+def as_tensor(values: npt.NDArray[np.float32]) -> Tensor:
+    """Return an image ``[H, W, C]`` as a tensor ``[C, H, W]``."""
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
