@@ -103,6 +103,7 @@ METHODS: dict[str, Method] = {
     "ours": Method("ours", _ours(), own=True),
     "ours_psf": Method("ours, PSF estimated", _ours(), own=True, knows_psf=False),
     "ours_mgat": Method("ours, MGAT on the pixel graph", _ours(spatial="mgat"), own=True),
+    "ours_pixels": Method("ours, pixel by pixel with the prior", _ours(spatial=None), own=True),
     "ours_not_denoised": Method("ours, MSI not denoised", _ours(denoise=False), own=True),
     "ours_not_corrected": Method("ours, not corrected", _ours(correction=None), own=True),
     "ours_back_projected": Method("ours, back-projected", _ours(correction="back_projection"), own=True),

@@ -158,9 +158,7 @@ def reproduce_fusion(
         results = _results(run, fusions[run], cube, {"cube": digest, "seed": seed}, records, progress)
         shown = ", ".join(f"{name} {one['psnr']:.2f} dB {one['sam']:.3f} degrees" for name, one in results.items())
         _logger.info("%d of %d, %s: %s", index, len(fusions), run, shown)
-        known = PUBLISHED_RUNS.get((dataset, *run), {})
-        published = {f"published_{name}": value for name, value in known.items()}
-        rows += [FusionGridRow(dataset, *run, name, **one, **published) for name, one in results.items()]
+        rows += [_row(dataset, run, name, one) for name, one in results.items()]
     return rows
 
 
@@ -180,6 +178,12 @@ def grid_means(rows: Sequence[FusionGridRow]) -> dict[str, dict[str, float]]:
         }
         for name in names
     }
+
+
+def _row(dataset: str, run: _Run, method: str, results: dict[str, float]) -> FusionGridRow:
+    known = PUBLISHED_RUNS.get((dataset, *run), {})
+    values: dict[str, Any] = {**results, **{f"published_{name}": value for name, value in known.items()}}
+    return FusionGridRow(dataset, *run, method, **values)
 
 
 def _results(

@@ -88,10 +88,20 @@ def read_fusion_input(options: FusionOptions) -> tuple[FusionOptions, FusionInpu
         pair = dataclasses.replace(pair, psf=psf, psf_estimate=plain_values(found._replace(kernel=psf)))
     if options.match_radiometry:
         pair = _matched(pair, options)
-    if options.spec_prior is None and options.spatial is None and options.method == "latent_estimation":
-        options = dataclasses.replace(options, spec_prior=pair.hr_msi.shape[0] < _BANDS_WITHOUT_PRIOR)
+    if options.method == "latent_estimation":
+        options = _by_bands(options, pair.hr_msi.shape[0] < _BANDS_WITHOUT_PRIOR)
     _check_network(options, pair)
     return options, pair
+
+
+def _by_bands(options: FusionOptions, few: bool) -> FusionOptions:
+    """Fill in what depends on whether the multispectral bands are too few to tell materials apart."""
+    if options.spatial is None:
+        asked = (options.spec_prior, options.training_batch_size, options.training_tile)
+        options = dataclasses.replace(options, spatial="mgat" if few and asked == (None, None, None) else "none")
+    if options.spec_prior is None and options.spatial == "none":
+        options = dataclasses.replace(options, spec_prior=few)
+    return options
 
 
 def _synthetic(options: FusionOptions) -> FusionInput:

@@ -161,7 +161,7 @@ def _check_limits(options: FusionOptions) -> None:
 def _check_training(options: FusionOptions) -> None:
     if options.training_batch_size is not None and options.training_tile is not None:
         raise InputError("training_batch_size and training_tile are both given; expected one of them")
-    if options.spatial is not None:
+    if options.spatial == "mgat":
         for name in ("spec_prior", "training_batch_size", "training_tile"):
             if getattr(options, name) not in (None, True):
                 raise InputError(f"{name} is {getattr(options, name)} with spatial; expected null")

@@ -26,6 +26,7 @@ FUSION_PRESETS: dict[str, dict[str, Any]] = {
         "boundary": "zero",
         "crop": False,
         "spec_prior": False,
+        "spatial": "none",
         "held_out": 0.0,
         "denoise": False,
         "correction": "none",
@@ -89,7 +90,8 @@ class FusionOptions:
             fewer than 3 multispectral bands.
         prior_downsample: Scale at which these are taken in training.
         prior_upsample: How they are enlarged.
-        spatial: Let the network see neighbouring pixels, by attention on the graph of pixels; not by default.
+        spatial: "mgat" lets the network see neighbouring pixels, by attention on the graph of pixels; by default with
+            one or two bands, unless spec_prior, training_batch_size or training_tile is given.
         epochs: Passes over the low-resolution pixels.
         schedule: Learning rate along the epochs: up and down, or max_lr throughout.
         init_lr: Learning rate at the start.
@@ -163,7 +165,7 @@ class FusionOptions:
     spec_prior: bool | None = None
     prior_downsample: int = 4
     prior_upsample: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-    spatial: Literal["mgat"] | None = None
+    spatial: Literal["mgat", "none"] | None = None
     epochs: int = 2500
     schedule: Literal["one_cycle", "flat"] = "one_cycle"
     init_lr: float = 1e-3
@@ -208,7 +210,7 @@ class FusionOptions:
             said["correction"] = "none"
         if self.sensor is not None or self.provide_srf:
             said.pop("wavelengths", None)
-        if self.spatial is not None:  # what a pixel's neighbours show takes the place of the prior
+        if self.spatial == "mgat":  # what a pixel's neighbours show takes the place of the prior
             said.pop("spec_prior", None)
         unused: tuple[str, ...] = () if self.synthetic else SYNTHETIC_ONLY
         unused += () if self.method == "latent_estimation" else NETWORK_ONLY

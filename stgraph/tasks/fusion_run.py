@@ -129,7 +129,7 @@ def _arguments(options: FusionOptions) -> dict[str, Any]:
         "prior": options.spec_prior,
         "prior_factor": options.prior_downsample,
         "prior_upsample": options.prior_upsample,
-        "spatial": options.spatial,
+        "spatial": None if options.spatial == "none" else options.spatial,
         "held_out": options.held_out,
         "patience": options.patience,
         "members": options.members,

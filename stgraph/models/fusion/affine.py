@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stgraph.models.fusion.base import ImageFusion
 
-__all__ = ["AffineFusion"]
+__all__ = ["AffineFusion", "fit_affine"]
 
 
 class AffineFusion(ImageFusion):
@@ -32,11 +32,17 @@ class AffineFusion(ImageFusion):
     needs_psf = False
 
     def _fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor, ratio: int) -> Tensor:
-        spectra = lr_hsi.flatten(1).double()
-        bands = srf.double() @ spectra
-        mean, band_mean = spectra.mean(dim=1, keepdim=True), bands.mean(dim=1, keepdim=True)
-        # The pseudoinverse takes bands in that depend on each other.
-        slope = (spectra - mean) @ torch.linalg.pinv(bands - band_mean)
-        offset = mean - slope @ band_mean
-        fused: Tensor = offset.to(hr_msi) + slope.to(hr_msi) @ hr_msi.flatten(1)
+        slope, offset = fit_affine(lr_hsi, srf)
+        fused = slope.to(hr_msi) @ hr_msi.flatten(1)
+        fused += offset.to(hr_msi)
         return fused.view(-1, *hr_msi.shape[1:])
+
+
+def fit_affine(lr_hsi: Tensor, srf: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit the spectra of an image ``[C, h, w]`` to its bands: slope ``[C, b]`` and offset ``[C, 1]``, float64."""
+    spectra = lr_hsi.flatten(1).double()
+    bands = srf.double() @ spectra
+    mean, band_mean = spectra.mean(dim=1, keepdim=True), bands.mean(dim=1, keepdim=True)
+    # The pseudoinverse takes bands in that depend on each other.
+    slope = (spectra - mean) @ torch.linalg.pinv(bands - band_mean)
+    return slope, mean - slope @ band_mean

@@ -105,7 +105,7 @@ def _check_response(srf: Tensor, lr_hsi: Tensor, hr_msi: Tensor) -> None:
     expected = (hr_msi.shape[0], lr_hsi.shape[0])
     if srf.shape != expected:
         raise InputError(f"srf has shape {tuple(srf.shape)}; expected {expected}, bands of hr_msi and of lr_hsi")
-    sums = srf.double().sum(dim=1)
+    sums = srf.detach().double().sum(dim=1)
     if (sums - 1).abs().max() > _SUM_TOLERANCE:
         raise InputError(f"rows of srf have sums from {sums.min():.4g} to {sums.max():.4g}; expected 1 each")
 
@@ -113,6 +113,6 @@ def _check_response(srf: Tensor, lr_hsi: Tensor, hr_msi: Tensor) -> None:
 def _check_kernel(psf: Tensor) -> None:
     if psf.dim() != 2 or psf.shape[0] != psf.shape[1] or psf.shape[0] % 2 == 0:
         raise InputError(f"psf has shape {tuple(psf.shape)}; expected a square with an odd edge")
-    total = float(psf.double().sum())
+    total = float(psf.detach().double().sum())
     if abs(total - 1) > _SUM_TOLERANCE:
         raise InputError(f"psf has the sum {total:.4g}; expected 1")

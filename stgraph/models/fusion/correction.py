@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stgraph.models.fusion.affine import fit_affine
 from stgraph.models.fusion.prior import enlarge
 from stgraph.ops.fusion import (
     BandEvidence,
@@ -25,7 +26,7 @@ __all__ = [
     "FusionScene",
     "agreement",
     "back_projection_correction",
-    "coarse_misfit",
+    "expected_error",
     "guided_correction",
 ]
 
@@ -133,21 +134,28 @@ def agreement(scene: FusionScene) -> CorrectionRecord:
     return CorrectionRecord(agrees, ("corrected: " if agrees else "not corrected: ") + reason, residual, noise)
 
 
-def coarse_misfit(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
-    """How much more than noise the observation of the mixtures misses of the low-resolution image, ``[H, W]``.
+def expected_error(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
+    r"""How large the errors of the mixtures are expected to be, root mean square over the bands, ``[H, W]``.
 
-    Root mean square over the bands, enlarged by linear interpolation.
+    The squares of two parts are added: what the observation of the mixtures misses of the low-resolution image beyond
+    its noise, enlarged by linear interpolation; and the noise of the multispectral bands, carried to the spectra by the
+    affine map that fits them at low resolution.
     """
     missing = _missing(scene, latent, endmembers).square().mean(dim=0)
     noise = band_noise(scene.lr_hsi).square().nan_to_num().mean().to(missing)
-    beyond = (missing - noise).clamp(min=0).sqrt()
-    return enlarge(beyond[None], (latent.shape[1], latent.shape[2]), "bilinear")[0]
+    misfit = (missing - noise).clamp(min=0).sqrt()
+    misfit = enlarge(misfit[None], (latent.shape[1], latent.shape[2]), "bilinear")[0]
+    slope, _ = fit_affine(scene.lr_hsi, scene.srf)
+    carried = (slope.square() @ scene.noise.to(slope).square()).mean()
+    expected: Tensor = (misfit.square() + carried.to(misfit)).sqrt()
+    return expected
 
 
 def _missing(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
     """What the observation of the estimate misses of the low-resolution image, ``[C, h, w]``."""
     seen = observe(latent, scene.psf, scene.ratio, scene.boundary)
-    return scene.lr_hsi - torch.einsum("kc,khw->chw", endmembers, seen)
+    missing: Tensor = scene.lr_hsi - torch.einsum("kc,khw->chw", endmembers, seen)
+    return missing
 
 
 def _principal_components(lr_hsi: Tensor, count: int) -> Tensor:

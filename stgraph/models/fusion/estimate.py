@@ -25,8 +25,8 @@ class FusionEstimate:
         members: The latent maps of each network of the ensemble :math:`(M, K, H, W)`.
         correction: What is added to the mixtures; ``None`` for nothing.
         correction_record: Whether the mixtures were corrected, and why.
-        misfit: Root mean square over the bands of what the observation of the mixtures misses of the low-resolution
-            image beyond its noise, enlarged :math:`(H, W)`.
+        expected_error: How large errors are expected to be beside the differences of the ensemble, root mean square
+            over the bands :math:`(H, W)`.
         records: How the training of each network went.
         psf: The point-spread function that was used :math:`(m, m)`.
         psf_estimate: How it was estimated; ``None`` where it was given.
@@ -40,7 +40,7 @@ class FusionEstimate:
     members: Tensor
     correction: Correction | None
     correction_record: CorrectionRecord
-    misfit: Tensor
+    expected_error: Tensor
     records: list[FitRecord]
     psf: Tensor
     psf_estimate: PSFEstimate | None
@@ -76,18 +76,19 @@ class FusionEstimate:
     def uncertainty(self, window: Window) -> Tensor:
         r"""Return how large errors are expected to be, root mean square over the bands, ``[rows, columns]``.
 
-        :math:`\sqrt{v + u^2}` with the variance v of the spectra over the ensemble (0 for one network) and the local
-        misfit u of the low-resolution image. It tells where errors are larger, and is not calibrated.
+        :math:`\sqrt{v + u^2 + n^2}` with the variance v of the spectra over the ensemble (0 for one network), what u
+        the observation of the mixtures misses of the low-resolution image beyond noise, and the noise n of the
+        multispectral bands, carried to the spectra. It tells where errors are larger, and is not calibrated.
         """
-        misfit = self.misfit[window]
+        expected = self.expected_error[window]
         count = self.members.shape[0]
         if count == 1:
-            return misfit.clone()
+            return expected.clone()
         members = self.members[(slice(None), slice(None), *window)]
         spread = members - members.mean(dim=0)
         gram = self.endmembers @ self.endmembers.T / self.bands
         variance = torch.einsum("mkhw,kl,mlhw->hw", spread, gram, spread) / (count - 1)
-        return (variance.clamp(min=0) + misfit.square()).sqrt()
+        return (variance.clamp(min=0) + expected.square()).sqrt()
 
     def image(self) -> Tensor:
         """Return the whole image ``[C, H, W]``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ from stgraph.models.fusion.correction import (
     FusionScene,
     agreement,
     back_projection_correction,
-    coarse_misfit,
+    expected_error,
     guided_correction,
 )
 from stgraph.models.fusion.endmembers import make_endmembers
@@ -47,8 +46,8 @@ class LatentEstimationFusion(ImageFusion):
     2. endmembers are made of the low-resolution spectra (:func:`make_endmembers`);
     3. a :class:`LatentEstimationNetwork` learns at low resolution which mixture has which bands
        (:func:`fit_network`; the method of SpectraMorph, arXiv:2510.20814) and says it of every high-resolution pixel;
-       with one or two bands it also reads the coarse spectral prior (:func:`coarse_prior`), and with
-       ``spatial="mgat"`` the neighbours of the pixel (:class:`SpatialEstimationNetwork`);
+       with one or two bands it also reads coarse spectra and the neighbours of the pixel
+       (:class:`SpatialEstimationNetwork`), or the coarse spectral prior alone as published (:func:`coarse_prior`);
     4. what the mixtures miss of both images is added by guided back-projection
        (:func:`~stgraph.ops.fusion.guided_back_projection`), if the point-spread function, given or estimated, explains
        how the two images differ (:func:`~stgraph.ops.fusion.psf_agreement`).
@@ -68,7 +67,7 @@ class LatentEstimationFusion(ImageFusion):
         schedule: ``"one_cycle"``, or ``"flat"`` for :obj:`max_lr` throughout.
         batch_size: Number of pixels in a step, drawn at random. (default: all)
         tile: Edge of square tiles to take in raster order instead, one per step, as published.
-        prior: Whether to use the coarse spectral prior. (default: with fewer than 3 bands)
+        prior: Whether the network of pixels reads the coarse spectral prior. (default: with fewer than 3 bands)
         prior_factor: Scale of the prior in training. (default: 4, and 2 with ``spatial`` and fewer than 3 bands)
         prior_upsample: How it is enlarged: ``"nearest"``, ``"bilinear"`` or ``"bicubic"``.
         spatial: ``"mgat"`` for a network that sees neighbours, which has the prior in itself, enlarged bilinearly.
@@ -110,7 +109,7 @@ class LatentEstimationFusion(ImageFusion):
         prior: bool | None = None,
         prior_factor: int | None = None,
         prior_upsample: str = "nearest",
-        spatial: Literal["mgat"] | None = None,
+        spatial: Literal["auto", "mgat"] | None = "auto",
         held_out: float = 0.1,
         patience: int | None = None,
         members: int = 1,
@@ -129,7 +128,7 @@ class LatentEstimationFusion(ImageFusion):
             _check_choice("endmembers", endmembers, _METHODS)
         _check_choice("prior_upsample", prior_upsample, _UPSAMPLINGS)
         _check_choice("schedule", schedule, ("one_cycle", "flat"))
-        _check_choice("spatial", spatial, (None, "mgat"))
+        _check_choice("spatial", spatial, (None, "auto", "mgat"))
         _check_choice("correction", correction, (None, *_CORRECTIONS))
         _check_choice("constraint", constraint, CONSTRAINTS)
         if batch_size is not None and tile is not None:
@@ -138,7 +137,7 @@ class LatentEstimationFusion(ImageFusion):
             raise InputError(f"held_out is {held_out}; expected a share from 0 to below 1")
         if patience is not None and held_out == 0:
             raise InputError(f"patience is {patience} and held_out 0; expected a held-out share to stop on")
-        if spatial is not None and (prior is False or batch_size is not None or tile is not None):
+        if spatial == "mgat" and (prior is False or batch_size is not None or tile is not None):
             raise InputError("spatial is given with prior=False, batch_size or tile; expected none of them with it")
         self.count, self.endmembers, self.members, self.denoise = count, endmembers, members, denoise
         self.correction, self.boundary, self.seed = correction, boundary, seed
@@ -157,8 +156,8 @@ class LatentEstimationFusion(ImageFusion):
             >>> LatentEstimationFusion.published(count=9).training.epochs
             2500
         """
-        own = {"count": 7, "epochs": 2500, "prior": False, "held_out": 0.0, "denoise": False, "correction": None}
-        return cls(**{**own, "boundary": "zero", **options})
+        own = {"count": 7, "epochs": 2500, "prior": False, "held_out": 0.0, "denoise": False}
+        return cls(**{**own, "correction": None, "spatial": None, "boundary": "zero", **options})
 
     def estimate(
         self,
@@ -192,14 +191,15 @@ class LatentEstimationFusion(ImageFusion):
             found = estimate_psf(lr_hsi, clean, srf, ratio, boundary=self.boundary)
             psf = found.kernel
         scene = FusionScene(lr_hsi, hr_msi, clean, noise.to(hr_msi), srf, psf.detach().to(lr_hsi), ratio, self.boundary)
-        prior = hr_msi.shape[0] < FEWEST_BANDS if self.prior is None else self.prior
+        few = hr_msi.shape[0] < FEWEST_BANDS
+        prior = few if self.prior is None else self.prior
         trained = [
             train_member(
                 scene,
                 endmembers,
                 self.training,
                 prior,
-                self.spatial,
+                self._spatial(few),
                 self.seed + member,
                 None if on_epoch is None else _of_member(on_epoch, member),
             )
@@ -218,7 +218,7 @@ class LatentEstimationFusion(ImageFusion):
             members=maps,
             correction=correction,
             correction_record=record,
-            misfit=coarse_misfit(scene, latent, endmembers),
+            expected_error=expected_error(scene, latent, endmembers),
             records=[part.record for part in trained],
             psf=scene.psf,
             psf_estimate=found,
@@ -230,6 +230,12 @@ class LatentEstimationFusion(ImageFusion):
     def fuse(self, lr_hsi: Tensor, hr_msi: Tensor, srf: Tensor, psf: Tensor | None, ratio: int) -> Tensor:
         """Return the high-resolution hyperspectral image in [0, 1]; see :meth:`ImageFusion.fuse`."""
         return self.estimate(lr_hsi, hr_msi, srf, psf, ratio).image()
+
+    def _spatial(self, few_bands: bool) -> str | None:
+        if self.spatial != "auto":
+            return self.spatial
+        pixels = self.prior is not None or self.training.batch_size is not None or self.training.tile is not None
+        return "mgat" if few_bands and not pixels else None
 
     def _endmembers(self, lr_hsi: Tensor) -> Tensor:
         if not isinstance(self.endmembers, Tensor):
@@ -245,9 +251,9 @@ def _of_member(on_epoch: EpochCallback, member: int) -> Callable[[int, float], N
     return lambda epoch, loss: on_epoch(member, epoch, loss)
 
 
-def _check_sizes(**sizes: int) -> None:
+def _check_sizes(**sizes: Any) -> None:
     for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, Integral):
+        if isinstance(value, bool) or not isinstance(value, int):
             raise InputTypeError(f"{name} is {value!r}; expected a whole number")
         if value < 1:
             raise InputError(f"{name} is {value}; expected at least 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -117,7 +118,12 @@ def _draw(make: Callable[[], Network], seed: int) -> Network:
 
 
 def _predict_latent(network: LatentEstimationNetwork, scene: FusionScene, training: Training, prior: bool) -> Tensor:
-    """Latent maps, row strip by row strip, so that the enlarged prior is never held whole."""
+    """Latent maps, row strip by row strip, so that the enlarged prior is never held whole.
+
+    In double precision, so that they are the same for any batch size: a matrix product of other height adds in another
+    order, and the steps of the guided correction, which stop early, make much of the last digit.
+    """
+    exact = copy.deepcopy(network).double()
     image, size = scene.clean_msi, (scene.clean_msi.shape[1], scene.clean_msi.shape[2])
     latent = image.new_empty(network.endmembers.shape[0], *size)
     rows = size[0] if training.inference_batch_size is None else max(1, training.inference_batch_size // size[1])
@@ -126,8 +132,8 @@ def _predict_latent(network: LatentEstimationNetwork, scene: FusionScene, traini
         pixels = image[:, part]
         if prior:
             pixels = torch.cat([pixels, enlarge(scene.lr_hsi, size, training.prior_upsample, rows=part)])
-        inputs = pixels.flatten(1).T
-        for where, _, estimate in predict_batches(network, inputs, training.inference_batch_size):
+        inputs = pixels.flatten(1).T.double()
+        for where, _, estimate in predict_batches(exact, inputs, training.inference_batch_size):
             latent[:, part].flatten(1)[:, where] = estimate.T
     return latent
 
@@ -168,7 +174,13 @@ def _spatial_member(
         on_epoch=on_epoch,
     )
     size = training.inference_batch_size
-    latent = predict_spatial(network, scene.clean_msi, lr_hsi, tile=None if size is None else max(1, math.isqrt(size)))
+    # In double precision for the same reason as that of _predict_latent: tiles too add in another order.
+    latent = predict_spatial(
+        copy.deepcopy(network).double(),
+        scene.clean_msi.double(),
+        lr_hsi.double(),
+        tile=None if size is None else max(1, math.isqrt(size)),
+    ).to(lr_hsi)
     return _member(network, latent, record)
 
 

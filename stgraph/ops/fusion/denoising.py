@@ -39,9 +39,9 @@ def image_noise(image: Tensor) -> Tensor:
         \sigma_c = \frac{1}{\sqrt{1 + \sum_k a_{ck}^2}}\,
             \frac{\operatorname{median} |h_c - \sum_k a_{ck} h_k|}{0.6745}
 
-    with each band in units of its estimate from the band alone, in which their noise is taken to be alike, but at most :math:`\operatorname{median} |h_c| / 0.6745`, the estimate
-    from the band alone. The latter is all there is for one band and for images with fewer than ten filtered values for
-    each band. Noise that is the same in several bands counts as structure.
+    with each band in units of its estimate from the band alone, in which the noise of all is taken to be alike; but at
+    most that estimate, :math:`\operatorname{median} |h_c| / 0.6745`, which is all there is for one band and for images
+    with fewer than ten filtered values for each band. Noise that is the same in several bands counts as structure.
 
     Args:
         image: Bands of an image.

@@ -225,8 +225,8 @@ def _check(
     check_kernel(psf, "psf")
     if similarity.dim() != 3 or similarity.shape[0] != 4:
         raise InputError(f"similarity must be (4, rows, columns), got {tuple(similarity.shape)}")
-    _check_values(missing=missing)
-    _check_values(lowest=0, noise=noise, similarity=similarity)
+    _check_values({"missing": missing})
+    _check_values({"noise": noise, "similarity": similarity}, lowest=0)
     height, width = similarity.shape[1:]
     check_ratio(ratio, height, width)
     if missing.shape[1:] != (height // ratio, width // ratio):
@@ -243,11 +243,11 @@ def _check(
         raise InputError(f"bands must have response, missing and noise of the shapes {expected}, got {found}")
     if bands.missing.dtype != missing.dtype:
         raise InputTypeError(f"bands.missing must be {missing.dtype}, as missing is, got {bands.missing.dtype}")
-    _check_values(**{"bands.response": bands.response, "bands.missing": bands.missing})
-    _check_values(lowest=0, **{"bands.noise": bands.noise})
+    _check_values({"bands.response": bands.response, "bands.missing": bands.missing})
+    _check_values({"bands.noise": bands.noise}, lowest=0)
 
 
-def _check_values(lowest: float | None = None, **tensors: Tensor) -> None:
+def _check_values(tensors: dict[str, Tensor], lowest: float | None = None) -> None:
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise InputError(f"{name} must be finite, got NaN or infinity")

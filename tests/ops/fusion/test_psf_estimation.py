@@ -18,9 +18,7 @@ from stgraph.ops.fusion import (
     psf_kernel,
     sensor_response,
 )
-from stgraph.ops.fusion.backprojection import back_project
 from stgraph.ops.fusion.observation import observe
-from stgraph.ops.fusion.guard import back_project_guarded
 from stgraph.ops.fusion.psf_estimation import estimate_psf
 
 SRF = torch.softmax(torch.linspace(-1, 1, 12, dtype=torch.float64).outer(torch.linspace(-3, 3, 6).double()), 1)[:2]
@@ -96,37 +94,6 @@ def test_sizes_that_are_no_multiples_and_repeat() -> None:
     assert torch.equal(first.kernel, second.kernel)
 
 
-def test_the_guard_tells_a_right_kernel_from_a_wrong_one() -> None:
-    truth, kernel = scene(), psf_kernel("gaussian", 2.0, 4)
-    generator = torch.Generator().manual_seed(0)
-    lr_hsi, hr_msi = add_noise(observe(truth, kernel, 3), 35.0, generator), apply_response(truth, SRF)
-    estimate = truth + 0.1
-    right = back_project_guarded(estimate, lr_hsi, hr_msi, SRF, 3, estimate_psf(lr_hsi, hr_msi, SRF, 3, 4))
-    assert right.applied
-    assert right.residual < 2 * right.noise
-    torch.testing.assert_close(right.image, truth, atol=0.06, rtol=0)
-    assert right.reason.startswith("back-projected")
-    known = back_project_guarded(estimate, lr_hsi, hr_msi, SRF, 3, kernel, steps=2, upsample="adjoint")
-    assert torch.equal(known.image, back_project(estimate, lr_hsi, kernel, 3, steps=2, upsample="adjoint"))
-    wrong = back_project_guarded(estimate, lr_hsi, hr_msi, SRF, 3, psf_kernel("delta"))
-    assert not wrong.applied
-    assert wrong.image is estimate
-    assert wrong.reason.startswith("not back-projected")
-    assert wrong.residual > 3 * wrong.noise
-    assert back_project_guarded(estimate, lr_hsi, hr_msi, SRF, 3, psf_kernel("delta"), tolerance=1e3).applied
-
-
-def test_the_guard_takes_images_without_noise_and_refuses_unknown_noise() -> None:
-    truth, kernel = scene().float(), psf_kernel("gaussian", 2.0, 4)
-    srf = SRF.float()
-    assert back_project_guarded(truth, observe(truth, kernel, 3), apply_response(truth, srf), srf, 3, kernel).applied
-    two = truth[:2]
-    even = torch.full((1, 2), 0.5)
-    refused = back_project_guarded(two, observe(two, kernel, 3), apply_response(two, even), even, 3, kernel)
-    assert not refused.applied
-    assert np.isnan(refused.noise)
-
-
 def test_bad_input() -> None:
     truth = scene(12)
     lr_hsi, hr_msi = observe(truth, psf_kernel("delta", half_size=1), 3), apply_response(truth, SRF)
@@ -144,8 +111,6 @@ def test_bad_input() -> None:
         estimate_psf(lr_hsi, hr_msi, SRF, 3, boundary="wrap")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="hr_msi must have 2 times"):
         estimate_psf(lr_hsi, hr_msi, SRF, 2)
-    with pytest.raises(InputError, match="tolerance must be positive"):
-        back_project_guarded(truth, lr_hsi, hr_msi, SRF, 3, psf_kernel("delta"), tolerance=0)
 
 
 @cache
@@ -154,32 +119,14 @@ def samson() -> Tensor:
     return torch.from_numpy(values.reshape(156, 95, 95).transpose(0, 2, 1)[:, :88, :88].copy()).float()
 
 
-def quality(image: Tensor, truth: Tensor) -> float:
-    return float(-10 * torch.log10((image - truth).square().mean()))
-
-
 @pytest.mark.skipif("STGRAPH_DATA" not in os.environ, reason="STGRAPH_DATA names no folder with data")
-@pytest.mark.parametrize("name", ["gaussian", "gabor", "delta"])
-def test_samson(name: str) -> None:
+@pytest.mark.parametrize(("name", "along"), [("gaussian", 3.4), ("gabor", 6.8)])
+def test_samson(name: str, along: float) -> None:
     truth, generator = samson(), torch.Generator().manual_seed(42)
-    srf, kernel = sensor_response(4, torch.linspace(401, 889, 156)).float(), psf_kernel(name)
+    srf = sensor_response(4, torch.linspace(401, 889, 156)).float()
     hr_msi = add_noise(apply_response(truth, srf), 40.0, generator)
-    lr_hsi = add_noise(observe(truth, kernel, 4), 35.0, generator)
-    spectra, bands = lr_hsi.flatten(1), torch.cat([srf @ lr_hsi.flatten(1), torch.ones(1, 484)])
-    seen = torch.cat([hr_msi.flatten(1), torch.ones(1, 88 * 88)])
-    estimate = (torch.linalg.lstsq(bands.T, spectra.T).solution.T @ seen).view_as(truth)
-
+    lr_hsi = add_noise(observe(truth, psf_kernel(name), 4), 35.0, generator)
     found = estimate_psf(lr_hsi, hr_msi, srf, 4)
-    expected = {"gaussian": (3.4, 3.4), "gabor": (6.8, 3.4)}.get(name)
-    if expected is not None:
-        assert (found.sigma1, found.sigma2) == pytest.approx(expected, rel=0.02)
+    assert (found.sigma1, found.sigma2) == pytest.approx((along, 3.4), rel=0.02)
     if name == "gabor":
         assert abs(found.angle) == pytest.approx(90, abs=1)
-    guarded = back_project_guarded(estimate, lr_hsi, hr_msi, srf, 4, found)
-    best = quality(back_project(estimate, lr_hsi, kernel, 4), truth)
-    assert guarded.applied
-    assert quality(guarded.image, truth) > best - 0.05
-    assert best > quality(estimate, truth) + 0.5
-    wrong = psf_kernel("gaussian" if name == "delta" else "delta")
-    assert quality(back_project(estimate, lr_hsi, wrong, 4), truth) < quality(estimate, truth) - 5
-    assert not back_project_guarded(estimate, lr_hsi, hr_msi, srf, 4, wrong).applied
