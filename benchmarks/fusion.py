@@ -3,9 +3,10 @@
     STGRAPH_DATA=... python benchmarks/fusion.py --threads 1 --workers 2
 
 Tables (``--tables``): main (ratios 4 and 8, two point-spread functions, 4 bands, 30 dB in both images, 3 seeds, of
-variants one), less_noise (35 dB in the hyperspectral and 40 dB in the multispectral image, 1 seed), one_band (ratio 8, 1 seed) and
-uncertainty (the expected errors of an ensemble against the true ones, 1 seed). A seed is that of the noise and of the
-method. Every method is given the two images, the response and the true point-spread function, in a process of its own.
+variants one), less_noise (35 dB in the hyperspectral and 40 dB in the multispectral image, 1 seed), one_band (ratio
+8, 1 seed) and uncertainty (the expected errors of an ensemble against the true ones, 1 seed). A seed is that of the
+noise and of the method. Every method is given the two images, the response and the true point-spread function, in a
+process of its own.
 
 Each fit leaves one line in ``fits.jsonl`` of the work folder and is not repeated: a run that was interrupted goes on
 where it stopped, and ``--tables-only`` makes the tables of what is there. The lines say nothing of the code: take
@@ -216,9 +217,9 @@ def affine_residual(pair: FusionPair) -> float:
 ABOUT_MEASURES = (
     "PSNR (dB), SAM (degrees), ERGAS, SSIM and UIQI of the estimate, clipped to 0 to 1, against the truth: mean ± "
     "standard deviation over the seeds; variants have one seed. s: seconds of the wall clock in a process of its own, "
-    "reading of the images left out; MiB: growth of its resident set at the peak over what was there before the fit, with the result; both "
-    "medians. All methods are given the true point-spread function but 'PSF estimated'; bicubic, the affine fit and "
-    "the published network do not use it. 'Denoised MSI' is given the multispectral image after the denoising that is "
+    "reading of the images left out; MiB: growth of its resident set at the peak over what was there before the fit, "
+    "with the result; both medians. All methods are given the true point-spread function but 'PSF estimated'; bicubic, "
+    "the affine fit and the published network do not use it. 'Denoised MSI' is given the multispectral image after the denoising that is "
     "part of ours. Leading compares 'ours', the defaults, with all that are not forms of it. In the summaries a "
     "case is a cube, ratio and point-spread function, each counting once."
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,7 @@ def indian_pines() -> tuple[Floats, Floats]:
         return found["cube"].astype(np.float32), found["wavelength_nm"].astype(np.float64)
 
 
-def make(cube: Floats, wavelengths: Floats, **arguments: int) -> Fused:
+def make(cube: Floats, wavelengths: Floats, **arguments: Any) -> Fused:
     """Make both images from the cube and fuse them."""
     pair = simulate_pair(
         cube, ratio=RATIO, bands=BANDS, wavelengths=wavelengths, snr_spatial=SNR, snr_spectral=SNR, seed=0
@@ -77,7 +77,8 @@ def make(cube: Floats, wavelengths: Floats, **arguments: int) -> Fused:
 def draw(path: Path, fused: Fused) -> Path:
     """Draw the images, where the result is wrong and where errors were expected, and the spectra of two pixels."""
     figure = new_figure(8.0, 6.7)
-    images, below = figure.subfigures(2, 1, height_ratios=[1.0, 2.05])
+    rows: Any = figure.subfigures(2, 1, height_ratios=[1.0, 2.05])
+    images, below = rows
     _draw_images(images, fused)
     maps, spectra = below.subfigures(1, 2, width_ratios=[1.0, 2.1])
     _draw_maps(maps, fused)

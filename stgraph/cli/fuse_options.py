@@ -10,7 +10,7 @@ __all__ = ["FusionMetricsOptions", "SimulatePairOptions"]
 
 @dataclasses.dataclass
 class SimulatePairOptions:
-    """Which pair of images to make of which cube; what ``stgraph fuse run`` has too is called the same.
+    """Which pair of images to make of which cube; options that fuse run has too are called the same.
 
     Args:
         cube: File of the hyperspectral cube (.mat, .npy, .npz, .h5, .tif, .hdr), which is the truth.

@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["ProgressBars", "silent"]
 
 #: What is counted at each stage of a run.
-_UNITS = {"training": "epoch", "writing": "row"}
+_UNITS = {"training": "epoch", "writing": "row", "judging": "image"}
 
 
 class ProgressBars:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def simulate(options: SimulatePairOptions) -> None:
     pair = read_fusion_input(wanted)[1]
     folder.mkdir(parents=True, exist_ok=True)
     print(format_table(["", "size"], _write(folder, pair, options)))
+    print(f"\nfuse it: {_command(folder, options.format)}")
 
 
 def _run_options(options: SimulatePairOptions) -> FusionOptions:
@@ -97,6 +99,15 @@ def _write(folder: Path, pair: FusionInput, options: SimulatePairOptions) -> lis
     _write_recipe(folder / _RECIPE, pair, options)
     rows = [[short(path), " x ".join(map(str, size))] for path, size in sizes.items()]
     return [*rows, [short(folder / _RECIPE), ""]]
+
+
+def _command(folder: Path, kind: str) -> str:
+    """The command that fuses a pair, whose images lie on one scale already."""
+    other = "npy" if kind == "tif" else kind
+    files = {"hr_msi": kind, "lr_hsi": kind, "srf": other, "psf": other}
+    words = [f"--{name}_file {shlex.quote(short(folder / f'{name}.{ending}'))}" for name, ending in files.items()]
+    fixed = "--synthetic false --normalise false --match_radiometry false --provide_srf --provide_psf"
+    return " ".join(["stgraph fuse run", fixed, *words])
 
 
 def _write_array(path: Path, values: Any) -> Path:

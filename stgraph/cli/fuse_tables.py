@@ -30,9 +30,11 @@ _NAMES = {
     "spatial_distortion": "Spatial distortion",
     "qnr": "QNR",
 }
+#: What tables of the metrics are headed with, by the name of the metrics among the results.
+_HEADINGS = {"metrics": "default", "published_metrics": "compat", "quality_without_reference": "without truth"}
 
 
-def fusion_table(results: Mapping[str, Mapping[str, float]]) -> str:
+def fusion_table(results: Mapping[str, Mapping[str, float]], heading: str = "") -> str:
     """Show metrics in rows, and several results or several ways to reckon in columns.
 
     >>> print(fusion_table({"default": {"psnr": 40.0, "mpsnr": 41.5}, "compat": {"psnr": 39.13}}))
@@ -42,22 +44,26 @@ def fusion_table(results: Mapping[str, Mapping[str, float]]) -> str:
     """
     metrics = list(dict.fromkeys(name for values in results.values() for name in values))
     rows = [[metric_name(name), *(_number(values.get(name)) for values in results.values())] for name in metrics]
-    return format_table(["", *results], rows)
+    return format_table([heading, *results], rows)
 
 
 def result_tables(results: Mapping[str, Any]) -> str:
-    """Show how good the image of a run is: against the truth, or against the two images where there is none.
+    """Show how good the image of a run is, beside those of the two simplest methods: against the truth, or against the
+    two images where there is none.
 
-    >>> print(result_tables({"metrics": {"psnr": 40.0}, "published_metrics": None, "quality_without_reference": None}))
-                default
-    PSNR (dB)        40
+    >>> known = {"published_metrics": None, "quality_without_reference": None}
+    >>> baselines = {name: {"metrics": {"psnr": psnr}, **known} for name, psnr in (("bicubic", 20.0), ("affine", 38.0))}
+    >>> print(result_tables({"method": "cnmf", "metrics": {"psnr": 40.0}, "baselines": baselines, **known}))
+    default    cnmf  bicubic  affine
+    PSNR (dB)    40       20      38
     """
-    judged = {"default": results["metrics"], "compat": results["published_metrics"]}
-    known = {name: values for name, values in judged.items() if values is not None}
-    if known:
-        return fusion_table(known)
-    quality = results["quality_without_reference"]
-    return "The image is too small for metrics." if quality is None else fusion_table({"without truth": quality})
+    judged = {results["method"]: results, **(results["baselines"] or {})}
+    tables = []
+    for name, heading in _HEADINGS.items():
+        known = {method: values[name] for method, values in judged.items() if values[name] is not None}
+        if known:
+            tables.append(fusion_table(known, heading))
+    return "\n\n".join(tables) or "The image is too small for metrics."
 
 
 def metric_name(name: str) -> str:

@@ -4,7 +4,7 @@ from stgraph.metrics.anomaly import detection_delay, detection_scores, region_io
 from stgraph.metrics.forecast import ForecastMetrics
 from stgraph.metrics.gaussian import GaussianMetrics, gaussian_scores
 from stgraph.metrics.geographic import AnomalyCorrelation, LatitudeWeightedRMSE, latitude_weights
-from stgraph.metrics.image import band_metrics, fusion_metrics
+from stgraph.metrics.image import band_metrics, fusion_metrics, image_and_band_metrics
 from stgraph.metrics.image_accumulated import ImageFusionMetrics
 from stgraph.metrics.image_quality import quality_without_reference
 from stgraph.metrics.point import MaskedFrameR2, MaskedMAE, MaskedMAPE, MaskedR2, MaskedRMSE, MaskedSMAPE, MaskedWAPE
@@ -44,6 +44,7 @@ __all__ = [
     "fusion_metrics",
     "gaussian_scores",
     "holm",
+    "image_and_band_metrics",
     "latitude_weights",
     "quality_without_reference",
     "reconstruction_errors",

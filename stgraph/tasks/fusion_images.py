@@ -10,7 +10,7 @@ from torch import Tensor
 from stgraph.data.checks import first_position
 from stgraph.errors import InputError
 
-__all__ = ["as_tensor", "check_finite_image", "check_image_values", "exact_ratio"]
+__all__ = ["as_tensor", "check_finite_image", "check_image_values", "check_radiances", "exact_ratio"]
 
 # Noise and bright spots go beyond 0 to 1, images in other units much further.
 _LOWEST, _HIGHEST = -0.5, 1.5
@@ -48,8 +48,25 @@ def check_image_values(values: npt.NDArray[np.float32], name: str) -> None:
     check_finite_image(values, name)
     lowest, highest = float(values.min()), float(values.max())
     if lowest < _LOWEST or highest > _HIGHEST:
+        far = (values < _LOWEST) | (values > _HIGHEST)
         raise InputError(
-            f"{name} has values from {lowest:g} to {highest:g}; expected about 0 to 1, as normalise_image makes them"
+            f"{name} has values from {lowest:g} to {highest:g}; expected about 0 to 1, as normalise_image makes them; "
+            f"too far from it are {_count_and_place(values, far)}"
+        )
+
+
+def check_radiances(values: npt.NDArray[np.float32], name: str) -> None:
+    """Refuse an image ``[H, W, C]`` in units of a sensor with missing or negative values.
+
+    Raises:
+        InputError: If there are; says how many and where the first is.
+    """
+    check_finite_image(values, name)
+    negative = values < 0
+    if negative.any():
+        raise InputError(
+            f"{name} has negative radiance: {_count_and_place(values, negative)}; set those that are noise to 0, as "
+            "by numpy.maximum(image, 0), or give normalise=false if the images lie in about 0 to 1 already"
         )
 
 
@@ -66,6 +83,13 @@ def check_finite_image(values: npt.NDArray[np.float32], name: str) -> None:
             f"{name} holds {int(bad.sum())} NaN or infinite values, the first at row {row}, column {column}, band "
             f"{band}; fill them or cut them away"
         )
+
+
+def _count_and_place(values: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_]) -> str:
+    row, column, band = first_position(bad)
+    count = int(bad.sum())
+    where = f"{values[row, column, band]:g}, at row {row}, column {column}, band {band}"
+    return f"{count} value{'' if count == 1 else 's'}, the first, {where}"
 
 
 def as_tensor(values: npt.NDArray[np.float32]) -> Tensor:

@@ -18,7 +18,7 @@ from stgraph.data.simulation.fusion.cube import percentile_limits, read_cube, sc
 from stgraph.errors import InputError
 from stgraph.ops.fusion import estimate_psf, match_radiometry, psf_kernel
 from stgraph.ops.fusion.blur import Boundary
-from stgraph.tasks.fusion_images import as_tensor, check_finite_image, check_image_values, exact_ratio
+from stgraph.tasks.fusion_images import as_tensor, check_image_values, check_radiances, exact_ratio
 from stgraph.tasks.fusion_methods import plain_values
 from stgraph.tasks.fusion_options import FusionOptions
 from stgraph.tasks.fusion_response import find_response, read_wavelengths
@@ -29,6 +29,8 @@ _Limits = tuple[float, float]
 
 # Fewer bands do not tell materials apart, so that the network also reads the spectra around a pixel.
 _BANDS_WITHOUT_PRIOR = 3
+# Scales of these spectra in training, as the method has them by itself.
+_PRIOR_FACTOR, _SPATIAL_PRIOR_FACTOR = 4, 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,18 +91,22 @@ def read_fusion_input(options: FusionOptions) -> tuple[FusionOptions, FusionInpu
     if options.match_radiometry:
         pair = _matched(pair, options)
     if options.method == "latent_estimation":
-        options = _by_bands(options, pair.hr_msi.shape[0] < _BANDS_WITHOUT_PRIOR)
+        options = _by_bands(options, pair)
     _check_network(options, pair)
     return options, pair
 
 
-def _by_bands(options: FusionOptions, few: bool) -> FusionOptions:
+def _by_bands(options: FusionOptions, pair: FusionInput) -> FusionOptions:
     """Fill in what depends on whether the multispectral bands are too few to tell materials apart."""
+    few = pair.hr_msi.shape[0] < _BANDS_WITHOUT_PRIOR
     if options.spatial is None:
         asked = (options.spec_prior, options.training_batch_size, options.training_tile)
         options = dataclasses.replace(options, spatial="mgat" if few and asked == (None, None, None) else "none")
     if options.spec_prior is None and options.spatial == "none":
         options = dataclasses.replace(options, spec_prior=few)
+    if options.prior_downsample is None:
+        factor = _SPATIAL_PRIOR_FACTOR if few and options.spatial == "mgat" else _PRIOR_FACTOR
+        options = dataclasses.replace(options, prior_downsample=min(factor, *pair.lr_hsi.shape[1:]))
     return options
 
 
@@ -156,7 +162,7 @@ def _real(options: FusionOptions) -> FusionInput:
     paths = {"lr_hsi": str(options.lr_hsi_file), "hr_msi": str(options.hr_msi_file)}
     images = {name: read_image(path) for name, path in paths.items()}
     for name, path in paths.items():
-        check_finite_image(images[name].values, path)
+        (check_radiances if options.normalise else check_image_values)(images[name].values, path)
     low, high = images["lr_hsi"], images["hr_msi"]
     ratio = exact_ratio(low.values.shape, high.values.shape)
     known = read_wavelengths(options.wavelengths, low, paths["lr_hsi"])
@@ -212,7 +218,6 @@ def _scaled_image(options: FusionOptions, values: npt.NDArray[np.float32], path:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if limits is None:
-        check_image_values(values, path)
         return image, None
     low, high = limits
     if options.preset == "published":
@@ -239,7 +244,7 @@ def _check_network(options: FusionOptions, pair: FusionInput) -> None:
             f"num_endmembers is {options.num_endmembers}; expected at most {min(channels, height * width)}: the "
             f"low-resolution image has {channels} bands and {height * width} pixels"
         )
-    if options.spec_prior and options.prior_downsample > min(height, width):
+    if options.spec_prior and options.prior_downsample is not None and options.prior_downsample > min(height, width):
         raise InputError(
             f"prior_downsample is {options.prior_downsample}; expected at most {min(height, width)}: the "
             f"low-resolution image has {height} x {width} pixels"

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from stgraph.data.images import ImageWriter, read_image, write_image
 from stgraph.data.images.extras import import_envi, import_tifffile
 from stgraph.data.images.outputs import array_name
 from stgraph.data.images.tiles import chunk_side
 from stgraph.errors import InputError, OutputExistsError
-from stgraph.metrics.image import angle_map, band_metrics
+from stgraph.metrics.image import angle_map
 from stgraph.tasks.checkpoints import write_atomically
 from stgraph.tasks.folder import RunFolder
 from stgraph.tasks.fusion_input import FusionInput
@@ -202,10 +203,12 @@ def write_estimate(
     _write_table(folder.losses, ["member", "epoch", "loss", "held_out_loss"], rows)
 
 
-def write_errors(folder: FusionFolder, image: npt.NDArray[np.float32], pair: FusionInput) -> None:
+def write_errors(
+    folder: FusionFolder, image: npt.NDArray[np.float32], pair: FusionInput, metrics: dict[str, Tensor]
+) -> None:
     """Write the metrics of each band, and maps of the error and the spectral angle of each pixel."""
     truth: Any = pair.truth
-    bands = {name: values.tolist() for name, values in band_metrics(image, truth).items()}
+    bands = {name: values.tolist() for name, values in metrics.items()}
     rows = [
         {"band": band, "wavelength_nm": None if pair.wavelength is None else float(pair.wavelength[band - 1])}
         | {name: values[band - 1] for name, values in bands.items()}

@@ -89,8 +89,8 @@ def find_response(
     if known is None:
         raise InputError(
             f"the wavelengths of the {channels} hyperspectral bands are not known, and the spectral response depends "
-            "on them; give them in nm by wavelengths (a number each, the first and the last, or a file), give the "
-            "response by provide_srf and srf_file, or take invented wavelengths by wavelengths='stretched'"
+            "on them; give them in nm by wavelengths (a number each, the first and the last, or a file), or give the "
+            "response by srf_file (in a run with provide_srf=true); wavelengths='stretched' takes invented ones"
         )
     if options.sensor is None:
         return sensor_response(bands, known, channels=channels, fwhm_factor=options.fwhm_factor)

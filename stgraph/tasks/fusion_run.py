@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch_geometric.data import Data
 
 from stgraph.errors import InputError
-from stgraph.metrics import quality_without_reference
-from stgraph.metrics.image import fusion_metrics
 from stgraph.tasks.environment import describe_environment, peak_memory_mb
 from stgraph.tasks.folder import write_json
 from stgraph.tasks.fusion_input import FusionInput, read_fusion_input
+from stgraph.tasks.fusion_judging import BASELINES, judge_baselines, judge_image
 from stgraph.tasks.fusion_methods import WholeImage, describe_estimate, make_fusion, start_fusion
 from stgraph.tasks.fusion_options import FusionOptions
 from stgraph.tasks.fusion_outputs import (
@@ -41,11 +39,6 @@ __all__ = ["Progress", "run_fusion"]
 
 _logger = logging.getLogger("stgraph")
 
-# Windows of the metrics.
-_SMALLEST_SIDE = 8
-_SMALLEST_SIDE_PUBLISHED = 11
-# Bands, evenly spread, by which an image without a truth is judged.
-_JUDGED_BANDS = 32
 _BATCH_SIZE = 16384
 
 
@@ -57,7 +50,7 @@ def run_fusion(options: FusionOptions, progress: Progress | None = None) -> dict
 
     Args:
         options: The options.
-        progress: Called with what is being done ("training", "writing"), how much of it is done, and how much there
+        progress: Called with what is being done ("training", "writing", "judging"), how much of it is done, and how much there
             is.
 
     Returns:
@@ -89,7 +82,7 @@ def run_fusion(options: FusionOptions, progress: Progress | None = None) -> dict
             results["peak_memory_mb"] = peak_memory_mb()
             write_json(folder.results, results)
         if results["correction"] is not None:
-            log.say(f"  correction: {results['correction']['reason']}")
+            log.say(f"  {results['correction']['reason']}")
         for line in _summary(results):
             log.note(line)
     return results
@@ -162,7 +155,7 @@ def _write(
         "size": [*estimate.size, estimate.bands],
         "low_resolution_size": list(pair.lr_hsi.shape[1:]),
         "multispectral_bands": pair.hr_msi.shape[0],
-        **_judge(folder, path, pair),
+        **_judge(folder, path, options.method, pair, progress),
         "mean_uncertainty": None if uncertainty is None else float(np.sqrt(np.square(uncertainty).mean())),
         **described,
         "radiometric_match": pair.radiometric_match,
@@ -172,29 +165,25 @@ def _write(
     }
 
 
-def _judge(folder: FusionFolder, path: Path, pair: FusionInput) -> dict[str, Any]:
-    """Compare the image with the truth, or with the two images where there is none; None for very small images."""
-    judged: dict[str, Any] = {"metrics": None, "published_metrics": None, "quality_without_reference": None}
+def _judge(
+    folder: FusionFolder, path: Path, method: str, pair: FusionInput, progress: Progress | None
+) -> dict[str, Any]:
+    """Judge the image and the baselines, and write where and in which bands the image is off."""
+    done = 0
+
+    def on_judged() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress("judging", done, 1 + len(BASELINES))
+
     image = read_result(path)
-    side = min(image.shape[:2])
-    if pair.truth is None:
-        if min(pair.lr_hsi.shape[1:]) >= _SMALLEST_SIDE:
-            # Every pair of bands is compared, which takes long for many.
-            bands = np.unique(np.linspace(0, image.shape[2] - 1, _JUDGED_BANDS).round().astype(int))
-            judged["quality_without_reference"] = quality_without_reference(
-                image[..., bands], _channels_last(pair.lr_hsi)[..., bands], _channels_last(pair.hr_msi), pair.ratio
-            )
-        return judged
-    if side >= _SMALLEST_SIDE:
-        judged["metrics"] = fusion_metrics(image, pair.truth, pair.ratio)
-        write_errors(folder, image, pair)
-    if side >= _SMALLEST_SIDE_PUBLISHED:
-        judged["published_metrics"] = fusion_metrics(image, pair.truth, pair.ratio, compat=True)
-    return judged
-
-
-def _channels_last(image: torch.Tensor) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    judged, bands = judge_image(image, pair)
+    if bands is not None:
+        write_errors(folder, image, pair, bands)
+    del image  # before those of the baselines are made
+    on_judged()
+    return {**judged, "baselines": judge_baselines(method, judged, pair, on_judged)}
 
 
 def _describe(options: FusionOptions, pair: FusionInput) -> list[str]:
@@ -206,6 +195,10 @@ def _describe(options: FusionOptions, pair: FusionInput) -> list[str]:
         f"  low-resolution hyperspectral image {height} x {width} x {channels}, multispectral image {rows} x {columns} "
         f"x {bands}, ratio {pair.ratio}",
     ]
+    for part in ("psf", "srf"):
+        file = getattr(options, f"{part}_file")
+        if file is not None and not getattr(options, f"provide_{part}"):
+            lines.append(f"  {part}_file {file} is not used, as provide_{part} is false")
     if pair.psf_estimate is not None:
         found = pair.psf_estimate
         lines.append(
@@ -221,10 +214,11 @@ def _describe(options: FusionOptions, pair: FusionInput) -> list[str]:
 def _summary(results: dict[str, Any]) -> list[str]:
     """Say what came out of a run; who started it shows the results in a way of their own."""
     lines = []
-    for name in ("metrics", "published_metrics", "quality_without_reference"):
-        if results[name] is not None:
-            values = ", ".join(f"{key} {value:.4g}" for key, value in results[name].items())
-            lines.append(f"  {name.replace('_', ' ')}: {values}")
+    for method, judged in {results["method"]: results, **(results["baselines"] or {})}.items():
+        for name in ("metrics", "published_metrics", "quality_without_reference"):
+            if judged[name] is not None:
+                values = ", ".join(f"{key} {value:.4g}" for key, value in judged[name].items())
+                lines.append(f"  {name.replace('_', ' ')} of {method}: {values}")
     rows, columns, bands = results["size"]
     lines.append(f"  {results['result']}: {rows} x {columns} x {bands} in {results['seconds']:.1f} s")
     return lines

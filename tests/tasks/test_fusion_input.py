@@ -138,11 +138,21 @@ def test_numbers_that_the_image_cannot_fulfil_are_refused(tmp_path, changed, mes
         read(fusion_options(tmp_path, write_scene(tmp_path), **changed))
 
 
-@pytest.mark.parametrize(("bands", "prior"), [(1, True), (3, False)])
-def test_few_bands_get_the_prior(tmp_path, bands, prior):
+@pytest.mark.parametrize(
+    ("bands", "asked", "spatial", "prior"),
+    [
+        (1, {}, "mgat", None),
+        (3, {}, "none", False),
+        (1, {"spatial": "none"}, "none", True),
+        (1, {"spec_prior": False}, "none", False),
+        (1, {"training_tile": 2}, "none", True),
+    ],
+)
+def test_few_bands_get_neighbours_or_the_prior(tmp_path, bands, asked, spatial, prior):
     # The panchromatic band, and three.
-    options = fusion_options(tmp_path, write_scene(tmp_path), num_msi_bands=bands, prior_downsample=2)
-    assert read_fusion_input(options)[0].spec_prior is prior
+    options = fusion_options(tmp_path, write_scene(tmp_path), num_msi_bands=bands, prior_downsample=2, **asked)
+    resolved = read_fusion_input(options)[0]
+    assert (resolved.spatial, resolved.spec_prior) == (spatial, prior)
 
 
 def test_a_real_pair_is_brought_to_one_scale(tmp_path):

@@ -161,4 +161,5 @@ def _missing(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
 def _principal_components(lr_hsi: Tensor, count: int) -> Tensor:
     spectra = lr_hsi.flatten(1).T.double()
     _, _, vectors = torch.linalg.svd(spectra - spectra.mean(dim=0), full_matrices=False)
-    return vectors[:count].to(lr_hsi)
+    components: Tensor = vectors[:count].to(lr_hsi)
+    return components

@@ -68,7 +68,7 @@ def image_noise(image: Tensor) -> Tensor:
     bands, values = filtered.shape
     if bands > 1 and values >= _VALUES_PER_COEFFICIENT * bands:
         # In units of its own deviation, so that the result does not depend on the units of the bands.
-        unit = noise.clamp(min=torch.finfo(noise.dtype).tiny)
+        unit = torch.where(noise > 0, noise, 1.0)
         noise = torch.minimum(noise, unit * _median_deviation(_unit_residuals(filtered / unit[:, None])))
     return noise
 

@@ -150,7 +150,7 @@ def test_constraints_cost_what_is_published() -> None:
 def test_any_batch_size_and_a_repeat_give_the_same(case: Case) -> None:
     images = [
         LatentEstimationFusion(epochs=30, boundary="zero", inference_batch_size=size).fuse(*arguments(case))
-        for size in (None, None, 777, 1, 16384)
+        for size in (None, None, 777, 50, 16384)
     ]
     assert torch.equal(images[1], images[0])
     for image in images[2:]:

@@ -100,6 +100,12 @@ def test_noise_scales_with_the_image(factor: float) -> None:
     torch.testing.assert_close(image_noise(factor * image) / factor, image_noise(image))
 
 
+def test_flat_blocks_have_no_noise() -> None:
+    image = torch.zeros(3, 16, 16)
+    image[:, 5:9, 5:9] = torch.tensor([0.2, 0.5, 0.7])[:, None, None]
+    assert image_noise(image).tolist() == [0.0] * 3
+
+
 def test_constant_bands_have_no_noise() -> None:
     assert image_noise(torch.full((3, 8, 8), 0.1)).tolist() == [0.0] * 3
     image = normal(3, 32, 32)
