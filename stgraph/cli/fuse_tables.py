@@ -48,14 +48,15 @@ def fusion_table(results: Mapping[str, Mapping[str, float]], heading: str = "") 
 
 
 def result_tables(results: Mapping[str, Any]) -> str:
-    """Show how good the image of a run is, beside those of the two simplest methods: against the truth, or against the
-    two images where there is none.
+    """Show how good the image of a run is, beside those of the two simplest methods.
+
+    It is judged against the truth, or against the two images that it was made from where there is none.
 
     >>> known = {"published_metrics": None, "quality_without_reference": None}
     >>> baselines = {name: {"metrics": {"psnr": psnr}, **known} for name, psnr in (("bicubic", 20.0), ("affine", 38.0))}
     >>> print(result_tables({"method": "cnmf", "metrics": {"psnr": 40.0}, "baselines": baselines, **known}))
-    default    cnmf  bicubic  affine
-    PSNR (dB)    40       20      38
+    default     cnmf  bicubic  affine
+    PSNR (dB)     40       20      38
     """
     judged = {results["method"]: results, **(results["baselines"] or {})}
     tables = []

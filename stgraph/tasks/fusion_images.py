@@ -32,9 +32,12 @@ def exact_ratio(low: tuple[int, ...], high: tuple[int, ...]) -> int:
             "hr_msi: are they the wrong way round?"
         )
     if (high[0], high[1]) != (low[0] * ratio, low[1] * ratio):
+        near = max(1, round(high[0] / low[0]))
+        rows, columns = (min(sizes[0], sizes[1] // near) for sizes in zip(low[:2], high[:2], strict=True))
         raise InputError(
             f"hr_msi has {high[0]} x {high[1]} pixels, which is no multiple of lr_hsi, {low[0]} x {low[1]}; expected "
-            f"{low[0] * ratio} x {low[1] * ratio} for a ratio of {ratio}: cut the images to the same area"
+            f"the same area in both, as hr_msi {near * rows} x {near * columns} and lr_hsi {rows} x {columns} for a "
+            f"ratio of {near}: cut them to it"
         )
     return ratio
 

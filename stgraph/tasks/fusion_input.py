@@ -120,14 +120,14 @@ def _synthetic(options: FusionOptions) -> FusionInput:
             "stored as bands by pixels needs layout='bands_pixels', rows and columns"
         )
     known = read_wavelengths(options.wavelengths, image, path)
-    srf = find_response(options, options.num_msi_bands, known, bands)
+    srf, kernel = find_response(options, options.num_msi_bands, known, bands), _kernel(options)
     try:
         cube = read_cube(image.values)
         limits = _limits(options, cube)
         pair = simulate_pair(
             cube if limits is None else scaled(cube, *limits),
             ratio=options.downsample_ratio,
-            psf=_kernel(options),
+            psf=kernel,
             bands=srf,
             snr_spatial=options.snr_spatial,
             snr_spectral=options.snr_spectral,

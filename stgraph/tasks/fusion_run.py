@@ -50,8 +50,8 @@ def run_fusion(options: FusionOptions, progress: Progress | None = None) -> dict
 
     Args:
         options: The options.
-        progress: Called with what is being done ("training", "writing", "judging"), how much of it is done, and how much there
-            is.
+        progress: Called with what is being done ("training", "writing", "judging"), how much of it is done, and how
+            much there is.
 
     Returns:
         dict: The content of ``results.json``.

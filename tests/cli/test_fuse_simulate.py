@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -59,6 +60,14 @@ def test_a_run_reads_a_pair(cube, tmp_path, monkeypatch):
     for name in ("hr_msi", "lr_hsi"):
         assert np.array_equal(getattr(real, name), getattr(made, name))
     np.testing.assert_allclose(real.wavelength, made.wavelength)
+
+
+def test_the_command_that_is_shown_fuses_the_pair(cube, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert simulate(cube, "my pair", "--format", "npy") == 0
+    words = shlex.split(capsys.readouterr().out.split("fuse it: stgraph ")[1])
+    assert main([*words, "--method", "affine", "--wavelengths", WAVELENGTHS]) == 0
+    assert "QNR" in capsys.readouterr().out
 
 
 def test_files_for_response_and_blur_take_the_place_of_names(cube, tmp_path):

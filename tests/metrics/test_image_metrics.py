@@ -113,6 +113,14 @@ def test_band_metrics_are_those_of_each_band_alone(images):
         assert values.tolist() == pytest.approx([one[name] for one in alone], rel=1e-12)
 
 
+def test_image_and_bands_at_once_are_those_alone(images):
+    for mask in (None, np.arange(images[0].shape[0] * images[0].shape[1]).reshape(images[0].shape[:2]) > 40):
+        whole, bands = image.image_and_band_metrics(*images, 4, mask=mask)
+        assert whole == fusion_metrics(*images, 4, mask=mask)
+        alone = band_metrics(*images, mask=mask)
+        assert {name: values.tolist() for name, values in bands.items()} == {n: v.tolist() for n, v in alone.items()}
+
+
 def test_arrays_tensors_and_types_agree(images):
     single = [part.astype(np.float32) for part in images]
     expected = fusion_metrics(*single, 4)

@@ -195,7 +195,7 @@ def test_real_images_in_other_units_need_normalising(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((30, 32, 4), r"no multiple of lr_hsi, 8 x 8; expected 24 x 24"),
+        ((30, 32, 4), r"no multiple of lr_hsi, 8 x 8; expected .* hr_msi 28 x 32 and lr_hsi 7 x 8 for a ratio of 4"),
         ((32, 16, 4), "no multiple"),
         ((4, 4, 4), "wrong way round"),
         ((32, 32, 3), "has 3 bands, and num_bands_msi_non_synthetic is 4"),
@@ -208,10 +208,37 @@ def test_real_images_that_do_not_fit_are_refused(tmp_path, shape, message):
         read(fusion_options(tmp_path))
 
 
-def test_missing_values_of_a_real_image_are_refused_with_their_place(tmp_path):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.inf, "sharp.npy holds 1 NaN .*"), (-2.0, "sharp.npy has negative radiance: 1 value, the first, -2, at")],
+)
+@pytest.mark.parametrize("preset", ["default", "published"])
+def test_bad_radiances_of_a_real_image_are_refused_with_their_place(tmp_path, preset, value, message):
     write_pair(tmp_path)
     sharp = np.load(tmp_path / "sharp.npy")
-    sharp[1, 2, 3] = np.inf
+    sharp[1, 2, 3] = value
     np.save(tmp_path / "sharp.npy", sharp)
-    with pytest.raises(InputError, match=r"sharp.npy holds 1 NaN .* row 1, column 2, band 3"):
-        read(fusion_options(tmp_path))
+    with pytest.raises(InputError, match=rf"{message} row 1, column 2, band 3; .*(cut them away|normalise=false)"):
+        read(fusion_options(tmp_path, preset=preset))
+
+
+def test_noise_below_zero_is_no_radiance_where_images_are_normalised_already(tmp_path):
+    pair = write_pair(tmp_path)
+    np.savez(tmp_path / "low.npz", cube=pair.lr_hsi.numpy() / 1000, wavelength=WAVELENGTHS)
+    sharp = pair.hr_msi.numpy() / 1000
+    sharp[1, 2, 3] = -0.01
+    np.save(tmp_path / "sharp.npy", sharp)
+    assert read(fusion_options(tmp_path, normalise=False, match_radiometry=False)).hr_msi[3, 1, 2] == sharp[1, 2, 3]
+    sharp[1, 2, 3] = -0.6
+    np.save(tmp_path / "sharp.npy", sharp)
+    with pytest.raises(InputError, match=r"too far from it are 1 value, the first, -0.6, at row 1, column 2, band 3"):
+        read(fusion_options(tmp_path, normalise=False, match_radiometry=False))
+
+
+@pytest.mark.parametrize(
+    ("changed", "factor"),
+    [({"num_msi_bands": 1}, 2), ({"num_msi_bands": 1, "spatial": "none"}, 4), ({"prior_downsample": 3}, 3), ({}, 4)],
+)
+def test_the_scale_of_the_prior_is_that_of_the_network_unless_given(tmp_path, changed, factor):
+    options = read_fusion_input(fusion_options(tmp_path, write_scene(tmp_path), **changed))[0]
+    assert options.prior_downsample == factor

@@ -116,6 +116,24 @@ def test_the_configuration_repeats_the_run_bit_by_bit(run, tmp_path):
     np.testing.assert_array_equal(np.load(folder.uncertainty), np.load(tmp_path / "again" / "uncertainty.npy"))
 
 
+@pytest.mark.parametrize("method", ["latent_estimation", "affine"])
+def test_baselines_are_judged_as_runs_of_their_own(tmp_path, method):
+    path = write_scene(tmp_path)
+    results = {
+        name: run_fusion(fusion_options(tmp_path, path, output=name, method=name))
+        for name in {"bicubic", "affine", method}
+    }
+    assert list(results[method]["baselines"]) == ["bicubic", "affine"]
+    for name, judged in results[method]["baselines"].items():
+        for metrics in ("metrics", "published_metrics"):
+            assert judged[metrics] == pytest.approx(results[name][metrics], rel=1e-5)
+
+
+def test_files_that_are_not_used_are_told(tmp_path):
+    run_fusion(fusion_options(tmp_path, write_scene(tmp_path), method="affine", psf_file="mine.npy"))
+    assert "psf_file mine.npy is not used" in (tmp_path / "logs" / f"{NAME}.log").read_text()
+
+
 @pytest.mark.parametrize("method", ["bicubic", "affine", "gsa"])
 def test_other_methods_run_with_the_same_options(tmp_path, method):
     results = run_fusion(fusion_options(tmp_path, write_scene(tmp_path), method=method))
@@ -147,6 +165,7 @@ def test_a_real_run_keeps_the_place_on_the_earth(tmp_path):
     assert found.georeference is not None
     assert results["metrics"] is None
     assert results["quality_without_reference"]["qnr"] > 0
+    assert results["baselines"]["affine"]["quality_without_reference"]["qnr"] > 0
     assert set(results["scaling"]) == {"lr_hsi", "hr_msi"}
 
 
@@ -157,6 +176,7 @@ def test_very_small_images_have_no_metrics(tmp_path):
     results = run_fusion(options)
     assert results["metrics"] is None
     assert results["published_metrics"] is None
+    assert results["baselines"] is None
 
 
 def test_progress_is_told_for_every_epoch_and_piece(tmp_path):
@@ -166,7 +186,8 @@ def test_progress_is_told_for_every_epoch_and_piece(tmp_path):
         lambda stage, done, total: told.append((stage, done, total)),
     )
     assert [step for step in told if step[0] == "training"] == [("training", done, 6) for done in range(1, 7)]
-    assert told[-1] == ("writing", 32, 32)
+    assert ("writing", 32, 32) in told
+    assert told[-3:] == [("judging", done, 3) for done in (1, 2, 3)]
 
 
 def test_a_silent_run_only_writes_its_log(tmp_path, caplog):
@@ -237,7 +258,7 @@ def test_images_too_large_for_matlab_are_refused_before_training(tmp_path, monke
 
 
 def test_one_band_is_fused_with_the_prior(tmp_path):
-    options = fusion_options(tmp_path, write_scene(tmp_path), num_msi_bands=1, prior_downsample=2)
+    options = fusion_options(tmp_path, write_scene(tmp_path), num_msi_bands=1, spatial="none")
     results = run_fusion(options)
     assert results["parameters"] == (1 + 12 + 1) * 8 + (8 + 1) * 3
     assert torch.isfinite(torch.tensor(results["metrics"]["psnr"]))
