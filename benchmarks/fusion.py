@@ -216,12 +216,13 @@ def affine_residual(pair: FusionPair) -> float:
 
 ABOUT_MEASURES = (
     "PSNR (dB), SAM (degrees), ERGAS, SSIM and UIQI of the estimate, clipped to 0 to 1, against the truth: mean ± "
-    "standard deviation over the seeds; variants have one seed. s: seconds of the wall clock in a process of its own, "
-    "reading of the images left out; MiB: growth of its resident set at the peak over what was there before the fit, "
-    "with the result; both medians. All methods are given the true point-spread function but 'PSF estimated'; bicubic, "
-    "the affine fit and the published network do not use it. 'Denoised MSI' is given the multispectral image after the denoising that is "
-    "part of ours. Leading compares 'ours', the defaults, with all that are not forms of it. In the summaries a "
-    "case is a cube, ratio and point-spread function, each counting once."
+    "standard deviation over the seeds; variants have one seed. s: seconds of the wall clock in a process of its "
+    "own, reading of the images left out; MiB: growth of its resident set at the peak over what was there before "
+    "the fit, with the result; both medians. All methods are given the true point-spread function but 'PSF "
+    "estimated'; bicubic, the affine fit and the published network do not use it. 'Denoised MSI' is given the "
+    "multispectral image after the denoising that is part of ours. Leading compares 'ours', the defaults, with all "
+    "that are not forms of it. In the summaries a case is a cube, ratio and point-spread function, each counting "
+    "once."
 )
 ABOUT_UNCERTAINTY = (
     "Expected error and true error of a pixel: root mean square over the bands. Rank correlation: Spearman's, over the "

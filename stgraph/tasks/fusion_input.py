@@ -29,8 +29,6 @@ _Limits = tuple[float, float]
 
 # Fewer bands do not tell materials apart, so that the network also reads the spectra around a pixel.
 _BANDS_WITHOUT_PRIOR = 3
-# Scales of these spectra in training, as the method has them by itself.
-_PRIOR_FACTOR, _SPATIAL_PRIOR_FACTOR = 4, 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,9 +102,6 @@ def _by_bands(options: FusionOptions, pair: FusionInput) -> FusionOptions:
         options = dataclasses.replace(options, spatial="mgat" if few and asked == (None, None, None) else "none")
     if options.spec_prior is None and options.spatial == "none":
         options = dataclasses.replace(options, spec_prior=few)
-    if options.prior_downsample is None:
-        factor = _SPATIAL_PRIOR_FACTOR if few and options.spatial == "mgat" else _PRIOR_FACTOR
-        options = dataclasses.replace(options, prior_downsample=min(factor, *pair.lr_hsi.shape[1:]))
     return options
 
 
@@ -244,7 +239,7 @@ def _check_network(options: FusionOptions, pair: FusionInput) -> None:
             f"num_endmembers is {options.num_endmembers}; expected at most {min(channels, height * width)}: the "
             f"low-resolution image has {channels} bands and {height * width} pixels"
         )
-    if options.spec_prior and options.prior_downsample is not None and options.prior_downsample > min(height, width):
+    if options.spec_prior and options.prior_downsample > min(height, width):
         raise InputError(
             f"prior_downsample is {options.prior_downsample}; expected at most {min(height, width)}: the "
             f"low-resolution image has {height} x {width} pixels"

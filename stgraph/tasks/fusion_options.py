@@ -26,7 +26,6 @@ FUSION_PRESETS: dict[str, dict[str, Any]] = {
         "boundary": "zero",
         "crop": False,
         "spec_prior": False,
-        "prior_downsample": 4,
         "spatial": "none",
         "held_out": 0.0,
         "denoise": False,
@@ -89,8 +88,7 @@ class FusionOptions:
         constraint: What the latent estimate is held to; nothing by default.
         spec_prior: Also give the network the low-resolution spectra around each pixel; by default where there are
             fewer than 3 multispectral bands.
-        prior_downsample: Scale at which these are taken in training: by default 4, or 2 for spatial="mgat" with one or
-            two bands.
+        prior_downsample: Scale at which these are taken in training; that of spatial="mgat" is its own.
         prior_upsample: How they are enlarged.
         spatial: "mgat" lets the network see neighbouring pixels, by attention on the graph of pixels; by default with
             one or two bands, unless spec_prior, training_batch_size or training_tile is given.
@@ -165,7 +163,7 @@ class FusionOptions:
     hidden_size: int = 1024
     constraint: Literal["nonnegative", "simplex"] | None = None
     spec_prior: bool | None = None
-    prior_downsample: int | None = None
+    prior_downsample: int = 4
     prior_upsample: Literal["nearest", "bilinear", "bicubic"] = "nearest"
     spatial: Literal["mgat", "none"] | None = None
     epochs: int = 2500

@@ -120,7 +120,7 @@ def _arguments(options: FusionOptions) -> dict[str, Any]:
         "batch_size": options.training_batch_size,
         "tile": options.training_tile,
         "prior": options.spec_prior,
-        "prior_factor": options.prior_downsample,
+        "prior_factor": options.prior_downsample if options.spatial == "none" else None,
         "prior_upsample": options.prior_upsample,
         "spatial": None if options.spatial == "none" else options.spatial,
         "held_out": options.held_out,

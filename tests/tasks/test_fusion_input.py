@@ -233,12 +233,3 @@ def test_noise_below_zero_is_no_radiance_where_images_are_normalised_already(tmp
     np.save(tmp_path / "sharp.npy", sharp)
     with pytest.raises(InputError, match=r"too far from it are 1 value, the first, -0.6, at row 1, column 2, band 3"):
         read(fusion_options(tmp_path, normalise=False, match_radiometry=False))
-
-
-@pytest.mark.parametrize(
-    ("changed", "factor"),
-    [({"num_msi_bands": 1}, 2), ({"num_msi_bands": 1, "spatial": "none"}, 4), ({"prior_downsample": 3}, 3), ({}, 4)],
-)
-def test_the_scale_of_the_prior_is_that_of_the_network_unless_given(tmp_path, changed, factor):
-    options = read_fusion_input(fusion_options(tmp_path, write_scene(tmp_path), **changed))[0]
-    assert options.prior_downsample == factor

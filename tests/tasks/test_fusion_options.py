@@ -45,6 +45,7 @@ DOCUMENTED = {
     "inference_batch_size": None,
     "num_endmembers": 7,
     "spec_prior": None,
+    "prior_downsample": 4,
     "figure_format": "jpg",
     "output_file_type": "numpy",
     "output_dir": "outputs",
@@ -117,7 +118,6 @@ def test_presets_fill_in_what_is_null():
     assert (default.boundary, default.crop, default.held_out, default.correction) == ("reflect", True, 0.1, "guided")
     assert (published.boundary, published.crop, published.held_out) == ("zero", False, 0.0)
     assert (published.wavelengths, published.denoise, published.spec_prior) == ("stretched", False, False)
-    assert (default.prior_downsample, published.prior_downsample) == (None, 4)
     assert default.wavelengths is None
     assert default.spec_prior is None
 
