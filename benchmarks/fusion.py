@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import logging
 import math
 import sys
 import tempfile
@@ -266,7 +267,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser().parse_args(arguments)
     report = measure.Report("fusion", args.threads, args.output)
     if not args.tables_only:
-        run_all(args)
+        logger = logging.getLogger("stgraph")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # that a cube is cropped to multiples of the ratio is said with the results
+        try:
+            run_all(args)
+        finally:
+            logger.setLevel(level)
     done = read(args.work)
     fits = wanted(args)
     found: dict[str, tables.Records] = {}

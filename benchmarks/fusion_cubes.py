@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,8 +16,6 @@ from stgraph.data.simulation.fusion import FusionPair, simulate_pair
 
 Array = NDArray[np.float32]
 SIGMA, HALF_SIZE = 3.4, 7
-
-logging.getLogger("stgraph").setLevel(logging.ERROR)  # that a cube is cropped to multiples of the ratio is on the page
 
 
 class Cube(NamedTuple):

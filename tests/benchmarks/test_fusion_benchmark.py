@@ -93,7 +93,7 @@ def test_a_failed_fit_is_told_and_not_kept(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize(
     ("table", "names"),
-    [("uncertainty", ["ours_3"]), ("one_band", ["published", "cnmf_denoised", "ours", "ours_psf", "ours_mgat"])],
+    [("uncertainty", ["ours_3"]), ("one_band", ["published", "cnmf_denoised", "ours", "ours_psf", "ours_pixels"])],
 )
 def test_own_methods_run(tmp_path: Path, in_process: list[str], table: str, names: list[str]) -> None:
     pytest.importorskip("stgraph.models.fusion.latent_fusion")
