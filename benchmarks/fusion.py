@@ -239,6 +239,7 @@ def sections(records: dict[str, tables.Records]) -> Iterator[str]:
         title = f"{name.replace('_', ' ').upper()}: {TABLES[name].title}"
         if name == "uncertainty":
             yield f"{title}\n{ABOUT_UNCERTAINTY}\n\n{tables.uncertainty_table(found)}\n"
+            continue
         yield f"{title}\nSummary over the cases\n{tables.summary(found)}\n"
         for case in tables.by(found, tables.case_text).values():
             yield f"{name.replace('_', ' ')}: {tables.case_section(case)}"
