@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from PIL import Image
 
 from stgraph.cli.main import main
 from stgraph.data.simulation.anomalies.inject import SPECTRUM_ANOMALIES
 from stgraph.models.autoencoders.spectral_cnn import SpectralCNNAutoencoder
 from stgraph.tasks.anomaly_options import PRESETS
+from tests.docs.pages import DOCS, blocks, commands, printed, script
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "anomalies.md").read_text(encoding="utf-8")
 README = (DOCS.parent / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("\n## Anomalies")[2].partition("\n## ")[0]
 NAMES = ("anomalies_spectra.png", "anomalies_scores.png")
 
 
-def blocks(text: str, language: str) -> list[str]:
-    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return found
-
-
 BLOCKS = blocks(PAGE, "python")
 README_BLOCKS = blocks(SECTION, "python")
-COMMANDS = list(
-    dict.fromkeys(
-        line.partition("#")[0].strip()
-        for block in blocks(PAGE, "bash") + blocks(SECTION, "bash")
-        for line in block.splitlines()
-        if line.startswith("stgraph ")
-    )
-)
+COMMANDS = commands(PAGE, SECTION)
 
 
 @pytest.fixture
@@ -53,22 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def draw() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("draw_anomalies", DOCS / "draw_anomalies.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def printed(block: str) -> str:
-    """Run a block by itself and return what it prints."""
-    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()) as out:
-        torch.manual_seed(0)
-        exec(compile(block, "docs/anomalies.md", "exec"), {"__name__": "block_of_anomalies_page"})
-    return out.getvalue()
+    yield from script("draw_anomalies")
 
 
 def block_with(text: str) -> str:
@@ -85,63 +55,63 @@ CHECKED = [
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if not any(text in b for text in CHECKED)])
 def test_the_code_runs(block: str, folder: Path) -> None:
-    assert printed(block)
+    assert printed(block, "anomalies")
 
 
 @pytest.mark.parametrize("block", README_BLOCKS)
 def test_the_code_of_the_readme_runs(block: str, folder: Path) -> None:
-    assert printed(block)
+    assert printed(block, "anomalies")
 
 
 def test_bad_points_are_those_of_the_page(folder: Path) -> None:
-    lines = printed(block_with("print(data.no_data")).splitlines()
+    lines = printed(block_with("print(data.no_data"), "anomalies").splitlines()
     assert lines == ["[True, True, False, False, True, True]", "[False, True] tensor(0.5000)"]
 
 
 def test_catalogues_are_joined_by_name(folder: Path) -> None:
-    lines = printed(block_with("catalogue.csv")).splitlines()
+    lines = printed(block_with("catalogue.csv"), "anomalies").splitlines()
     assert lines == ["['11', '22', '33'] [0.1, 0.2, 0.3] ['GALAXY', 'GALAXY', 'QSO']", "['33', '11']"]
 
 
 def test_the_default_detector_finds_most_of_what_was_injected(folder: Path) -> None:
-    scores = printed(block_with("region_iou")).splitlines()[-1]
+    scores = printed(block_with("region_iou"), "anomalies").splitlines()[-1]
     value = {name: float(number) for name, number in re.findall(r"'(\w+)': ([\d.]+)", scores)}
     assert value["auroc"] > 0.95
     assert value["f1"] > 0.6
 
 
 def test_new_anomalies_have_small_p_values(folder: Path) -> None:
-    smallest, flagged, hits = map(float, printed(block_with("benjamini_hochberg")).split())
+    smallest, flagged, hits = map(float, printed(block_with("benjamini_hochberg"), "anomalies").split())
     assert smallest == pytest.approx(1 / 201)
     assert hits >= 5
     assert flagged - hits <= 0.5 * flagged
 
 
 def test_the_documented_preset_trains(folder: Path) -> None:
-    first, second = printed(block_with("train_anomaly")).splitlines()[-2:]
+    first, second = printed(block_with("train_anomaly"), "anomalies").splitlines()[-2:]
     assert first.startswith("15953 percentile {'abs_residual_threshold'")
     assert second.endswith("torch.Size([5])")
 
 
 def test_the_record_names_what_was_drawn(folder: Path) -> None:
-    number = printed(block_with("load_sampling_info")).split()[0]
+    number = printed(block_with("load_sampling_info"), "anomalies").split()[0]
     assert int(number) >= 3
     assert len(list((folder / "pictures").glob("anomalous_spectra_*.png"))) == 1
 
 
 def test_the_strange_latent_vector_has_the_largest_score_and_the_smallest_p_value() -> None:
-    row, pvalue = printed(block_with("latents[7]")).splitlines()
+    row, pvalue = printed(block_with("latents[7]"), "anomalies").splitlines()
     assert row == "7"
     assert float(re.findall(r"[\d.]+", pvalue)[0]) == pytest.approx(1 / 151, abs=1e-4)
 
 
 def test_events_of_series_are_found() -> None:
-    share = float(printed(block_with("detection_delay")).splitlines()[-1].split()[0])
+    share = float(printed(block_with("detection_delay"), "anomalies").splitlines()[-1].split()[0])
     assert share <= 0.5
 
 
 def test_the_stuck_cell_has_the_highest_score() -> None:
-    assert printed(block_with("a stuck cell")).split()[-1] == "13"
+    assert printed(block_with("a stuck cell"), "anomalies").split()[-1] == "13"
 
 
 def test_presets_and_kinds_are_those_of_the_tables() -> None:

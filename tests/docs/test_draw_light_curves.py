@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,20 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+from tests.docs.pages import DOCS, script
+
 NAMES = ("light_curves_period.png", "light_curves_filled.png")
 
 
 @pytest.fixture(scope="module")
 def draw() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("draw_light_curves", DOCS / "draw_light_curves.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    yield from script("draw_light_curves")
 
 
 def test_the_star_has_a_seasonal_gap_and_its_period_is_found(draw: ModuleType) -> None:

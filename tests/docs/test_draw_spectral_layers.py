@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,20 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+from tests.docs.pages import DOCS, script
+
 NAMES = ("spectral_layers_response.png", "spectral_layers_field.png")
 
 
 @pytest.fixture(scope="module")
 def draw() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("draw_spectral_layers", DOCS / "draw_spectral_layers.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    yield from script("draw_spectral_layers")
 
 
 def test_gain_of_a_known_filter(draw: ModuleType) -> None:

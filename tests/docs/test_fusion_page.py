@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from stgraph.cli.main import main
 from stgraph.ops.fusion import PSF_NAMES
 from stgraph.tasks.fusion_methods import FUSION_METHODS
+from tests.docs.pages import DOCS, blocks, commands, printed, script
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "fusion.md").read_text(encoding="utf-8")
 README = (DOCS.parent / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("\n## Sharp hyperspectral images")[2].partition("\n## ")[0]
 
 
-def blocks(text: str, language: str) -> list[str]:
-    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return found
-
-
 BLOCKS = blocks(PAGE, "python")
-COMMANDS = list(
-    dict.fromkeys(
-        line.partition("#")[0].strip()
-        for block in blocks(PAGE, "bash") + blocks(SECTION, "bash")
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("stgraph ")
-    )
-)
+COMMANDS = commands(PAGE, SECTION)
 
 
 @pytest.fixture
@@ -51,22 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def draw() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("draw_fusion", DOCS / "draw_fusion.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def printed(block: str) -> str:
-    """Run a block by itself and return what it prints."""
-    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()) as out:
-        torch.manual_seed(0)
-        exec(compile(block, "docs/fusion.md", "exec"), {"__name__": "block_of_fusion_page"})
-    return out.getvalue()
+    yield from script("draw_fusion")
 
 
 def block_with(text: str) -> str:
@@ -75,12 +45,12 @@ def block_with(text: str) -> str:
 
 
 def test_an_image_comes_back_from_its_file_and_its_graph(folder: Path) -> None:
-    lines = printed(block_with("ModelPixelScaleTag")).splitlines()
+    lines = printed(block_with("ModelPixelScaleTag"), "fusion").splitlines()
     assert lines == ["torch.Size([48, 3, 1]) (6, 8) [460.0, 550.0, 640.0] True", "True"]
 
 
 def test_fusion_of_the_page_is_better_than_the_affine_fit_and_that_than_bicubic() -> None:
-    first, *lines = printed(block_with("import fuse\n")).splitlines()
+    first, *lines = printed(block_with("import fuse\n"), "fusion").splitlines()
     assert first.startswith("(64, 64, 60) torch.Size([4096, 60, 1]) corrected: ")
     found = {
         name: (float(psnr), float(sam))
@@ -91,7 +61,7 @@ def test_fusion_of_the_page_is_better_than_the_affine_fit_and_that_than_bicubic(
 
 
 def test_radiances_of_a_result_are_those_of_the_cube(folder: Path) -> None:
-    name, rest = printed(block_with("radiance_of_0")).split(maxsplit=1)
+    name, rest = printed(block_with("radiance_of_0"), "fusion").split(maxsplit=1)
     assert name == "super_resolved_hsi_cube_gaussian_4_4.h5"
     assert re.search(r"\[420\. 880\.\]", rest)
     low, high = map(int, re.findall(r"(\d+) to (\d+)", rest)[0])
@@ -101,28 +71,31 @@ def test_radiances_of_a_result_are_those_of_the_cube(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["SimpleConv", "predict_pixels", "neighbor_similarity"])
 def test_the_parts_do_what_the_page_says(text: str) -> None:
-    shown = printed(block_with(text))
+    shown = printed(block_with(text), "fusion")
     assert "True" in shown
     assert "False" not in shown
 
 
 def test_blur_and_radiometry_are_found() -> None:
-    assert printed(block_with("estimate_psf")).splitlines() == ["2.0 2.0 pixels", "[0.33, 0.33] [-0.33, -0.33]"]
+    assert printed(block_with("estimate_psf"), "fusion").splitlines() == [
+        "2.0 2.0 pixels",
+        "[0.33, 0.33] [-0.33, -0.33]",
+    ]
 
 
 def test_a_window_of_a_large_image_is_computed_alone() -> None:
-    first, second = printed(block_with("estimate.spectra(window)")).splitlines()
+    first, second = printed(block_with("estimate.spectra(window)"), "fusion").splitlines()
     assert first == "(32, 32) 6 torch.Size([6, 8, 16]) torch.Size([8, 16])"
     assert second.endswith(" 20")
 
 
 @pytest.mark.parametrize("block", blocks(SECTION, "python"))
 def test_the_code_of_the_readme_runs(block: str, folder: Path) -> None:
-    assert printed(block)
+    assert printed(block, "fusion")
 
 
 def test_the_scene_of_the_page_becomes_a_pair_of_files(folder: Path) -> None:
-    printed(block_with("three materials"))
+    printed(block_with("three materials"), "fusion")
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(["fuse", "simulate", "scene.npz", "pair/"]) == 0
     command = next(command for command in COMMANDS if "--normalise false" in command)
