@@ -16,6 +16,7 @@ from stgraph.data.images import read_image, read_kernel
 from stgraph.data.simulation.fusion import simulate_pair
 from stgraph.data.simulation.fusion.cube import percentile_limits, read_cube, scaled
 from stgraph.errors import InputError
+from stgraph.models.fusion.members import FEWEST_BANDS
 from stgraph.ops.fusion import estimate_psf, match_radiometry, psf_kernel
 from stgraph.ops.fusion.blur import Boundary
 from stgraph.tasks.fusion_images import as_tensor, check_image_values, check_radiances, exact_ratio
@@ -26,9 +27,6 @@ from stgraph.tasks.fusion_response import find_response, read_wavelengths
 __all__ = ["FusionInput", "read_fusion_input"]
 
 _Limits = tuple[float, float]
-
-# Fewer bands do not tell materials apart, so that the network also reads the spectra around a pixel.
-_BANDS_WITHOUT_PRIOR = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ def read_fusion_input(options: FusionOptions) -> tuple[FusionOptions, FusionInpu
 
 def _by_bands(options: FusionOptions, pair: FusionInput) -> FusionOptions:
     """Fill in what depends on whether the multispectral bands are too few to tell materials apart."""
-    few = pair.hr_msi.shape[0] < _BANDS_WITHOUT_PRIOR
+    few = pair.hr_msi.shape[0] < FEWEST_BANDS
     if options.spatial is None:
         asked = (options.spec_prior, options.training_batch_size, options.training_tile)
         options = dataclasses.replace(options, spatial="mgat" if few and asked == (None, None, None) else "none")

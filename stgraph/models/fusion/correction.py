@@ -28,6 +28,7 @@ __all__ = [
     "back_projection_correction",
     "expected_error",
     "guided_correction",
+    "missing_of_mixtures",
 ]
 
 # Components of the correction: the spectra of a scene vary in fewer ways, and more bring noise in.
@@ -88,17 +89,17 @@ class Correction(NamedTuple):
     components: Tensor | None
 
 
-def guided_correction(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Correction:
+def guided_correction(scene: FusionScene, latent: Tensor, endmembers: Tensor, missing: Tensor) -> Correction:
     r"""Correct what mixtures of endmembers miss, by :func:`~stgraph.ops.fusion.guided_back_projection`.
 
     The components are the first principal components of the low-resolution spectra.
 
     Shapes:
-        - **latent:** :math:`(K, H, W)`, **endmembers:** :math:`(K, C)`
+        - **latent:** :math:`(K, H, W)`, **endmembers:** :math:`(K, C)`, **missing:** :math:`(C, h, w)`
     """
     lr_hsi, srf = scene.lr_hsi, scene.srf
     components = _principal_components(lr_hsi, _COMPONENTS)
-    missing = torch.einsum("pc,chw->phw", components, _missing(scene, latent, endmembers))
+    component_missing = torch.einsum("pc,chw->phw", components, missing)
     noise = band_noise(lr_hsi)
     component_noise = (components.double().square() @ noise.square()).sqrt()
     bands = BandEvidence(
@@ -108,17 +109,16 @@ def guided_correction(scene: FusionScene, latent: Tensor, endmembers: Tensor) ->
     )
     similarity = neighbor_similarity(scene.hr_msi, scene.noise)
     maps = guided_back_projection(
-        missing, component_noise, scene.psf, scene.ratio, similarity, bands=bands, boundary=scene.boundary
+        component_missing, component_noise, scene.psf, scene.ratio, similarity, bands=bands, boundary=scene.boundary
     )
     return Correction(maps, components)
 
 
-def back_projection_correction(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Correction:
+def back_projection_correction(scene: FusionScene, latent: Tensor, endmembers: Tensor, missing: Tensor) -> Correction:
     """Correct by one step of plain back-projection, see :func:`~stgraph.ops.fusion.back_project`.
 
     The correction is held for every band.
     """
-    missing = _missing(scene, latent, endmembers)
     nothing = missing.new_zeros(missing.shape[0], *latent.shape[1:])
     maps = back_project(
         nothing, missing, scene.psf, scene.ratio, upsample="adjoint", boundary=scene.boundary, out=nothing
@@ -134,25 +134,24 @@ def agreement(scene: FusionScene) -> CorrectionRecord:
     return CorrectionRecord(agrees, ("corrected: " if agrees else "not corrected: ") + reason, residual, noise)
 
 
-def expected_error(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
+def expected_error(scene: FusionScene, missing: Tensor) -> Tensor:
     r"""How large the errors of the mixtures are expected to be, root mean square over the bands, ``[H, W]``.
 
-    The squares of two parts are added: what the observation of the mixtures misses of the low-resolution image beyond
-    its noise, enlarged by linear interpolation; and the noise of the multispectral bands, carried to the spectra by the
-    affine map that fits them at low resolution.
+    The squares of two parts are added: what the observation of the mixtures misses of the low-resolution image
+    (:func:`missing_of_mixtures`) beyond its noise, enlarged by linear interpolation; and the noise of the multispectral
+    bands, carried to the spectra by the affine map that fits them at low resolution.
     """
-    missing = _missing(scene, latent, endmembers).square().mean(dim=0)
     noise = band_noise(scene.lr_hsi).square().nan_to_num().mean().to(missing)
-    misfit = (missing - noise).clamp(min=0).sqrt()
-    misfit = enlarge(misfit[None], (latent.shape[1], latent.shape[2]), "bilinear")[0]
+    misfit = (missing.square().mean(dim=0) - noise).clamp(min=0).sqrt()
+    misfit = enlarge(misfit[None], (scene.hr_msi.shape[1], scene.hr_msi.shape[2]), "bilinear")[0]
     slope, _ = fit_affine(scene.lr_hsi, scene.srf)
     carried = (slope.square() @ scene.noise.to(slope).square()).mean()
     expected: Tensor = (misfit.square() + carried.to(misfit)).sqrt()
     return expected
 
 
-def _missing(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
-    """What the observation of the estimate misses of the low-resolution image, ``[C, h, w]``."""
+def missing_of_mixtures(scene: FusionScene, latent: Tensor, endmembers: Tensor) -> Tensor:
+    """What the observation of mixtures of endmembers misses of the low-resolution image, ``[C, h, w]``."""
     seen = observe(latent, scene.psf, scene.ratio, scene.boundary)
     missing: Tensor = scene.lr_hsi - torch.einsum("kc,khw->chw", endmembers, seen)
     return missing

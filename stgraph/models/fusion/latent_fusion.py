@@ -18,6 +18,7 @@ from stgraph.models.fusion.correction import (
     back_projection_correction,
     expected_error,
     guided_correction,
+    missing_of_mixtures,
 )
 from stgraph.models.fusion.endmembers import make_endmembers
 from stgraph.models.fusion.estimate import FusionEstimate
@@ -30,7 +31,7 @@ __all__ = ["LatentEstimationFusion"]
 
 _METHODS = ("nmf", "vca", "nfindr", "atgp", "pca")
 _UPSAMPLINGS = ("nearest", "bilinear", "bicubic")
-_CORRECTIONS: dict[str, Callable[[FusionScene, Tensor, Tensor], Correction]] = {
+_CORRECTIONS: dict[str, Callable[[FusionScene, Tensor, Tensor, Tensor], Correction]] = {
     "guided": guided_correction,
     "back_projection": back_projection_correction,
 }
@@ -207,18 +208,19 @@ class LatentEstimationFusion(ImageFusion):
         ]
         maps = torch.stack([part.latent for part in trained])
         latent = maps.mean(dim=0)
+        missing = missing_of_mixtures(scene, latent, endmembers)
         record = CorrectionRecord(False, "not corrected: the correction is None", float("nan"), float("nan"))
         if self.correction is not None:
             record = agreement(scene)
         correction = None
         if record.applied and self.correction is not None:
-            correction = _CORRECTIONS[self.correction](scene, latent, endmembers)
+            correction = _CORRECTIONS[self.correction](scene, latent, endmembers, missing)
         return FusionEstimate(
             endmembers=endmembers,
             members=maps,
             correction=correction,
             correction_record=record,
-            expected_error=expected_error(scene, latent, endmembers),
+            expected_error=expected_error(scene, missing),
             records=[part.record for part in trained],
             psf=scene.psf,
             psf_estimate=found,

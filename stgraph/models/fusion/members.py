@@ -118,20 +118,23 @@ def _draw(make: Callable[[], Network], seed: int) -> Network:
 
 
 def _predict_latent(network: LatentEstimationNetwork, scene: FusionScene, training: Training, prior: bool) -> Tensor:
-    """Latent maps, row strip by row strip, so that the enlarged prior is never held whole.
+    """Latent maps, row strip by row strip, so that a prior enlarged to the nearest is never held whole.
 
     In double precision, so that they are the same for any batch size: a matrix product of other height adds in another
     order, and the steps of the guided correction, which stop early, make much of the last digit.
     """
-    exact = copy.deepcopy(network).double()
+    exact, mode = copy.deepcopy(network).double(), training.prior_upsample
     image, size = scene.clean_msi, (scene.clean_msi.shape[1], scene.clean_msi.shape[2])
     latent = image.new_empty(network.endmembers.shape[0], *size)
     rows = size[0] if training.inference_batch_size is None else max(1, training.inference_batch_size // size[1])
+    # Other ways than "nearest" make the whole image whatever the rows, so that they do it once.
+    whole = enlarge(scene.lr_hsi, size, mode) if prior and mode != "nearest" else None
     for first in range(0, size[0], rows):
         part = slice(first, min(first + rows, size[0]))
         pixels = image[:, part]
         if prior:
-            pixels = torch.cat([pixels, enlarge(scene.lr_hsi, size, training.prior_upsample, rows=part)])
+            coarse = enlarge(scene.lr_hsi, size, rows=part) if whole is None else whole[:, part]
+            pixels = torch.cat([pixels, coarse])
         inputs = pixels.flatten(1).T.double()
         for where, _, estimate in predict_batches(exact, inputs, training.inference_batch_size):
             latent[:, part].flatten(1)[:, where] = estimate.T
